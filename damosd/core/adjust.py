@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Adaptive regions: ageing, merging and splitting (mm/damon/core.c, as of Linux 7.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from damosd.core.regions import Regions
+
+if TYPE_CHECKING:
+    from damosd.core.attrs import Attrs
+
+
+def size_limit(regions: Regions, attrs: Attrs) -> int:
+    """Return the largest size in bytes that a region may have, so that there are at least min_nr_regions.
+
+    The total over all targets by min_nr_regions, rounded up to min_region_sz (damon_region_sz_limit).
+    """
+    total = int(regions.size.sum())
+    share = max(total // attrs.min_nr_regions, attrs.min_region_sz)
+    return -(-share // attrs.min_region_sz) * attrs.min_region_sz
+
+
+def cut_to_limit(regions: Regions, limit: int) -> Regions:
+    """Cut every region larger than `limit` bytes into pieces of that size (damon_apply_min_nr_regions)."""
+    pieces = (regions.size - 1) // limit  # cuts needed
+    if not pieces.any():
+        return regions
+    index = np.repeat(np.arange(len(regions)), pieces)
+    within = np.arange(len(index)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 1
+    return regions.cut(index, regions.start[index] + within * limit)
+
+
+def grow_older(regions: Regions, threshold: int, observed: np.ndarray) -> None:
+    """Age every region by one aggregation, or start again at 0 where its access frequency changed.
+
+    It changed when nr_accesses moved by more than `threshold`, or from or to zero (first pass of
+    damon_merge_regions_of). A region without any observed sample keeps its age.
+    """
+    now, last, age = regions.nr_accesses, regions.last_nr_accesses, regions.age
+    changed = (np.abs(now - last) > threshold) | ((now == 0) != (last == 0))
+    age[:] = np.where(changed, 0, age + observed)
+
+
+def merge(regions: Regions, threshold: int, limit: int) -> Regions:
+    """Merge neighbours whose nr_accesses differ by `threshold` at most and that together are at most `limit` bytes.
+
+    From left to right, each region is held against what the ones before it have become; nr_accesses and age of the
+    result are means weighted by size, rounded down at every step; last_nr_accesses is the leftmost one's
+    (damon_merge_two_regions).
+    """
+    size = regions.size
+    # What was merged before only grows, so pairs that do not fit by themselves never merge: only the others are
+    # worth a step of the loop, which has to be one because each step depends on the last.
+    fits = (
+        (regions.start[1:] == regions.end[:-1])
+        & (regions.target[1:] == regions.target[:-1])
+        & (size[1:] + size[:-1] <= limit)
+    )
+    candidates = np.flatnonzero(fits) + 1
+    if not len(candidates):
+        return regions
+    sizes, counts, ages = size.tolist(), regions.nr_accesses.tolist(), regions.age.tolist()
+    merged: list[int] = []
+    head = -1  # region into which we merge; its running values follow
+    head_size = head_count = head_age = 0
+    last = -1
+    heads: list[tuple[int, int, int]] = []
+    for i in candidates.tolist():
+        if i - 1 != last:
+            if head >= 0:
+                heads.append((head, head_count, head_age))
+            head, head_size, head_count, head_age = i - 1, sizes[i - 1], counts[i - 1], ages[i - 1]
+        last = i
+        size_i, count_i = sizes[i], counts[i]
+        both = head_size + size_i
+        if both <= limit and -threshold <= head_count - count_i <= threshold:
+            if head_count != count_i:
+                head_count = (head_count * head_size + count_i * size_i) // both
+            if head_age != ages[i]:
+                head_age = (head_age * head_size + ages[i] * size_i) // both
+            head_size = both
+            merged.append(i)
+        else:
+            heads.append((head, head_count, head_age))
+            head, head_size, head_count, head_age = i, size_i, count_i, ages[i]
+    heads.append((head, head_count, head_age))
+    return _join(regions, np.array(merged, np.int64), np.array(heads, np.int64))
+
+
+def _join(regions: Regions, merged: np.ndarray, heads: np.ndarray) -> Regions:
+    """Drop the regions `merged`, each of which becomes a part of the one before it that stays.
+
+    `heads`: int64, shape (k, 3): region, its nr_accesses and its age afterwards.
+    """
+    if not len(merged):
+        return regions
+    stays = np.ones(len(regions), bool)
+    stays[merged] = False
+    first = np.flatnonzero(stays)
+    size = regions.size
+    unobserved = np.add.reduceat(regions.nr_unobserved * size, first) // np.add.reduceat(size, first)
+    data = regions.data
+    data[3, heads[:, 0]] = heads[:, 1]
+    data[5, heads[:, 0]] = heads[:, 2]
+    joined = data[:, first]
+    joined[2] = regions.end[np.append(first[1:], len(regions)) - 1]
+    joined[6] = unobserved
+    return Regions(joined)
+
+
+def merge_to_fit(regions: Regions, attrs: Attrs, threshold: int, limit: int) -> Regions:
+    """Merge, with ever larger thresholds while there are more than max_nr_regions (kdamond_merge_regions)."""
+    largest = attrs.aggr_samples
+    regions = merge(regions, threshold, limit)
+    while len(regions) > attrs.max_nr_regions and threshold < largest:
+        threshold = max(1, 2 * threshold) if threshold < largest // 2 else largest
+        regions = merge(regions, threshold, limit)
+    return regions
+
+
+class Splitter:
+    """Splits regions at random, so that a border inside of one may be found.
+
+    Below half of max_nr_regions every region is split into 2, or into 3 while the number of regions stands still
+    below a third of it; above the half, one in every few, in turn (kdamond_split_regions of Linux 7.3).
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._last_count = 0
+        self._turn = 0
+
+    def split(self, regions: Regions, attrs: Attrs) -> Regions:
+        """Return the regions after one round of splitting; never more than max_nr_regions by splitting."""
+        count, most = len(regions), attrs.max_nr_regions
+        last, self._last_count = self._last_count, count
+        if count >= most:
+            return regions
+        size = regions.size.copy()
+        if count > most // 2:
+            step = most // (most - count)
+            self._turn = (self._turn + 1) % step
+            chosen = np.zeros(count, bool)
+            chosen[self._turn :: step] = True
+            size[~chosen | (size < 2 * attrs.min_region_sz)] = 0
+            return regions.cut(*self._draw_cuts(regions.start, size, attrs.min_region_sz))
+        cuts = []
+        for _ in range(2 if count == last and count < most // 3 else 1):
+            size[size <= 2 * attrs.min_region_sz] = 0
+            index, address = self._draw_cuts(regions.start, size, attrs.min_region_sz)
+            size[index] = address - regions.start[index]  # the left piece may be cut again
+            cuts.append((index, address))
+        return regions.cut(*map(np.concatenate, zip(*cuts, strict=True)))
+
+    def _draw_cuts(self, start: np.ndarray, size: np.ndarray, smallest: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw one cut for each region: 10-90 % of `size` after `start`, in steps of a tenth.
+
+        Returns regions and addresses, without those that have no room for a cut.
+        """
+        part = self._rng.integers(1, 10, len(size)) * size // 10 // smallest * smallest
+        index = np.flatnonzero((part > 0) & (part < size))
+        return index, start[index] + part[index]

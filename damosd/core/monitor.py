@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The monitor's step machine (kdamond_fn). One step is one sampling interval; whoever calls it keeps the time.
+
+All timing counts steps, never a clock, so that a late step stretches an interval instead of losing samples. Between
+two stops, where regions change or schemes run, checking the last samples and preparing the next is one operation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from damosd.core.adjust import Splitter, cut_to_limit, grow_older, merge_to_fit, size_limit
+from damosd.core.attrs import PAGE_SIZE, Attrs
+from damosd.core.layout import set_regions, three_ranges
+from damosd.core.regions import Regions
+from damosd.core.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from damosd.core.operations import Accesses, Operations, SchemeRunner
+
+_DRAWN_AT_ONCE = 32
+_FULL_BP = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Functions called at the monitor's turns. One that raises stops the monitor, and its error comes out of it."""
+
+    before_start: Callable[[], None] | None = None
+    after_sampling: Callable[[], None] | None = None
+    after_aggregation: Callable[[Snapshot], None] | None = None
+    before_terminate: Callable[[], None] | None = None
+
+
+class Monitor:
+    """DAMON on the targets of one operations set.
+
+    `start()`, then `step()` one sampling interval later and so on, as long as `running`; `stop()` at any time.
+    `passed` counts the steps.
+    """
+
+    def __init__(
+        self,
+        attrs: Attrs,
+        operations: Operations,
+        rng: np.random.Generator,
+        *,
+        schemes: SchemeRunner | None = None,
+        callbacks: Callbacks = Callbacks(),
+    ) -> None:
+        self.attrs = attrs
+        self.passed = 0
+        self.running = False
+        self.regions = Regions.empty()
+        self._operations = operations
+        self._rng = rng
+        self._splitter = Splitter(rng)
+        self._schemes = schemes
+        self._callbacks = callbacks
+        self._next_aggregation = attrs.aggr_samples
+        self._next_update = attrs.update_samples
+        self._next_stop = 0
+        self._limit = 0
+        self._offsets = np.zeros(1, np.int64)
+        self._drawn = np.zeros((0, 0), np.int64)
+        self._next_drawn = 0
+
+    def start(self) -> None:
+        """Set up the regions and prepare the first samples."""
+        self.running = True
+        self._call(self._callbacks.before_start)
+        self._reread(range(self._operations.nr_targets))
+        self._prepare()
+
+    def stop(self) -> None:
+        """End monitoring and let go of the targets. May be called again."""
+        if not self.running:
+            return
+        self.running = False
+        try:
+            if self._callbacks.before_terminate:
+                self._callbacks.before_terminate()
+        finally:
+            self._operations.cleanup()
+
+    def step(self) -> None:
+        """Account for one sampling interval that has passed, and begin the next.
+
+        Stops by itself when no target is left. Raises what a callback raised, after it has stopped.
+        """
+        self.passed += 1
+        if self.passed < self._next_stop:
+            self._count(self._operations.check_and_prepare(self._draw()))
+            self._call(self._callbacks.after_sampling)
+            if self._drop_changed():
+                self._prepare()
+            return
+        self._count(self._operations.check_accesses())
+        aggregated = self.passed >= self._next_aggregation
+        if aggregated:
+            self._aggregate()
+        self._call(self._callbacks.after_sampling)
+        if aggregated and self._callbacks.after_aggregation:
+            self._call(self._callbacks.after_aggregation, self.snapshot())
+        if self._schemes and self.passed >= self._schemes.next_due():
+            acted_on = self._schemes.apply(self.snapshot(), self.attrs)
+            self.regions.age[acted_on] = 0
+        if aggregated:
+            self._begin_aggregation()
+        self._drop_changed()
+        if self.passed >= self._next_update:
+            self._next_update = self.passed + self.attrs.update_samples
+            self._reread(range(self._operations.nr_targets))
+        self._prepare()
+
+    def snapshot(self) -> Snapshot:
+        """Return what is known now. In mid-aggregation nr_accesses blends in the last interval's share."""
+        regions, attrs = self.regions, self.attrs
+        left = max(self._next_aggregation - self.passed, 0)
+        now = regions.nr_accesses.copy()
+        if left:  # damon_nr_accesses_mvsum
+            left_bp = _FULL_BP * left // attrs.aggr_samples
+            now = (
+                regions.last_nr_accesses.copy()
+                if left_bp == _FULL_BP
+                else now + regions.last_nr_accesses * left_bp // _FULL_BP
+            )
+        return Snapshot(
+            passed=self.passed,
+            sample_us=attrs.sample_us,
+            aggr_us=attrs.aggr_us,
+            target=regions.target,
+            start=regions.start,
+            end=regions.end,
+            nr_accesses=now,
+            age=regions.age.copy(),
+            observed=regions.nr_unobserved < attrs.aggr_samples - left,
+        )
+
+    def set_attrs(self, attrs: Attrs) -> None:
+        """Change the attributes of a running monitor; counts and ages are converted to the new intervals.
+
+        As damon_update_monitoring_results(): counts by the ratio of the largest ones, ages by that of the aggregation
+        intervals; what was counted in a part of an aggregation is dropped.
+        """
+        old, self.attrs = self.attrs, attrs
+        regions = self.regions
+        in_between = self.passed % max(old.aggr_samples, 1) != 0
+        most, new_most = old.aggr_samples, attrs.aggr_samples
+        for counts in (regions.nr_accesses, regions.last_nr_accesses):
+            counts[:] = counts * _FULL_BP // most * new_most // _FULL_BP
+        if in_between:
+            regions.nr_accesses[:] = 0
+            regions.nr_unobserved[:] = 0
+        regions.age[:] = regions.age * old.aggr_us // attrs.aggr_us
+        self._next_aggregation = self.passed + attrs.aggr_samples
+        self._next_update = self.passed + attrs.update_samples
+        self._prepare()
+
+    def _call(self, callback: Callable[..., None] | None, *arguments: object) -> None:
+        if callback is None:
+            return
+        try:
+            callback(*arguments)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _reread(self, targets: Iterable[int]) -> None:
+        """Fit the regions of `targets` to their mappings; stop when no target is left."""
+        for target in targets:
+            ranges = three_ranges(self._operations.update(target))
+            known = set_regions(self.regions.of(target), target, ranges, self.attrs.min_region_sz)
+            self.regions = self.regions.replace(target, known)
+        self._limit = size_limit(self.regions, self.attrs)
+        if self.passed == 0:
+            self.regions = cut_to_limit(self.regions, self._limit)
+        if not any(map(self._operations.target_valid, range(self._operations.nr_targets))):
+            self.stop()
+
+    def _drop_changed(self) -> bool:
+        """Begin anew on targets whose address space is another one; tell whether there were any."""
+        changed = self._operations.take_changed()
+        for target in changed:
+            self.regions = self.regions.replace(target, Regions.empty())
+        if changed:
+            self._reread(changed)
+        return bool(changed)
+
+    def _count(self, accesses: Accesses) -> None:
+        accessed, observed = accesses
+        if observed is not None:
+            accessed = accessed & observed
+            self.regions.nr_unobserved[:] += ~observed
+        self.regions.nr_accesses[:] += accessed
+
+    def _aggregate(self) -> None:
+        regions, attrs = self.regions, self.attrs
+        if not len(regions):
+            return
+        unobserved = regions.nr_unobserved
+        observed = attrs.aggr_samples - unobserved
+        if unobserved.any():
+            # What could not be told is taken to be like what could; where nothing could, as it was before.
+            estimate = regions.nr_accesses * attrs.aggr_samples // np.maximum(observed, 1)
+            regions.nr_accesses[:] = np.where(observed > 0, estimate, regions.last_nr_accesses)
+        threshold = int(regions.nr_accesses.max()) // 10
+        grow_older(regions, threshold, observed > 0)
+        regions = merge_to_fit(regions, attrs, threshold, self._limit)
+        self.regions = cut_to_limit(regions, self._limit)
+
+    def _begin_aggregation(self) -> None:
+        self._next_aggregation += self.attrs.aggr_samples
+        regions = self.regions
+        regions.last_nr_accesses[:] = regions.nr_accesses
+        regions.nr_accesses[:] = 0
+        regions.nr_unobserved[:] = 0
+        self.regions = self._splitter.split(regions, self.attrs)
+
+    def _prepare(self) -> None:
+        """Start sampling the regions as they are now, and find out when they may change next."""
+        if not self.running:
+            return
+        due = self._schemes.next_due() if self._schemes else self._next_aggregation
+        self._next_stop = min(self._next_aggregation, self._next_update, due)
+        self._offsets = self.regions.offsets(self._operations.nr_targets)
+        self._next_drawn = len(self._drawn)
+        self._operations.prepare_access_checks(self._offsets, self._draw())
+
+    def _draw(self) -> np.ndarray:
+        """Draw one page in every region. Several rounds are drawn at once, as many as may be used."""
+        if self._next_drawn >= len(self._drawn):
+            regions = self.regions
+            rounds = min(max(self._next_stop - self.passed, 1), _DRAWN_AT_ONCE)
+            pages = self._rng.random((rounds, len(regions))) * (regions.size // PAGE_SIZE)
+            self._drawn = regions.start + pages.astype(np.int64) * PAGE_SIZE
+            self._next_drawn = 0
+        drawn: np.ndarray = self._drawn[self._next_drawn]
+        self._next_drawn += 1
+        return drawn

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A process's mappings: /proc/PID/maps.
+
+The file is written while it is read: a process that maps or unmaps meanwhile may show a mapping twice or not at
+all. It reads as empty for a kernel thread and for a process that has ended but was not waited for.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from damosd.errors import PrivilegeError, TargetGoneError
+
+_LINE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) (....) [0-9a-f]+ \S+ (\d+) *(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Mappings:
+    """The mappings of one process, by address.
+
+    `ranges`: int64, shape (n, 2), start and end in bytes. `permissions`: 4 characters each, as in the file
+    (`rw-p`). `inodes`: int64, shape (n,), 0 for anonymous memory. `names`: a path, `[heap]` or the like, or empty.
+    """
+
+    ranges: np.ndarray
+    permissions: tuple[str, ...]
+    inodes: np.ndarray
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ranges)
+
+
+def parse(text: bytes) -> Mappings:
+    """Turn the text of a maps file into mappings. The vsyscall page, which is kernel memory, is left out."""
+    rows = [row for row in _LINE.findall(text) if row[4] != b"[vsyscall]"]
+    return Mappings(
+        ranges=np.array([(int(row[0], 16), int(row[1], 16)) for row in rows], np.int64).reshape(-1, 2),
+        permissions=tuple(row[2].decode() for row in rows),
+        inodes=np.array([int(row[3]) for row in rows], np.int64),
+        names=tuple(row[4].decode(errors="surrogateescape") for row in rows),
+    )
+
+
+def read(proc: str) -> Mappings:
+    """Read the mappings of the process whose /proc directory is `proc`.
+
+    Raises TargetGoneError when it has ended, PrivilegeError when it is another user's and CAP_SYS_PTRACE is missing.
+    """
+    try:
+        return parse(Path(proc, "maps").read_bytes())
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise TargetGoneError("the process has ended") from error
+    except PermissionError as error:
+        raise PrivilegeError(
+            f"{proc}/maps cannot be read: {error.strerror}", hint="run as root, or with CAP_SYS_PTRACE"
+        ) from error

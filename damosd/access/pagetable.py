@@ -39,11 +39,8 @@ FRAME = np.int64(((1 << 52) - 1) & ~0xFFF)
 ORDER_SHIFT = np.int64(52)
 ORDER_MASK = np.int64(31)
 LEVEL_SHIFT = np.int64(60)
-# Bits of a raw entry in a copied table.
-_RAW_PRESENT = np.uint64(1 << 0 | 1 << 8)  # _PAGE_PRESENT, _PAGE_PROTNONE
 
 _OBJECT = Path(__file__).parent.parent / "bpf" / "pagetable.bpf.o"
-_COPIES = 512
 _WITNESSES = 8
 _MAX_GIB = 1 << 16
 _ALL_ADDRESS_BITS = ((1 << 52) - 1) & ~0xFFF
@@ -115,18 +112,25 @@ class Space:
 class PageTables:
     """The loaded programs and the maps they share with us.
 
-    `capacity` is how many addresses one run takes, `max_segments` how many processes. Raises UnavailableError or
-    PrivilegeError when the machine or the caller cannot do it, with the reason.
+    `capacity` is how many addresses one run takes, `max_segments` how many processes, `max_copies` how many tables
+    (at most `capacity`). Every run overwrites the shared arrays, so each user has an instance of its own. Raises
+    UnavailableError or PrivilegeError when the machine or the caller cannot do it, with the reason.
     """
 
-    def __init__(self, capacity: int = 8192, max_segments: int = 512) -> None:
+    def __init__(self, *, capacity: int, max_segments: int, max_copies: int = 1) -> None:
         self._layout: _Layout | None = None
         self._bpf: BpfObject | None = None
-        self._load(max(capacity, _COPIES), max_segments)
+        self._max_copies = max_copies
+        self._load(capacity, max_segments)
 
     def _load(self, capacity: int, max_segments: int) -> None:
         self.close()
-        sizes = {"addresses": capacity, "results": capacity, "copies": _COPIES, "segments": max_segments}
+        sizes = {
+            "addresses": capacity,
+            "results": capacity,
+            "copies": self._max_copies,
+            "segments": max_segments,
+        }
         self._bpf = BpfObject(_OBJECT, sizes)
         self.capacity = capacity
         self.max_segments = max_segments
@@ -227,12 +231,12 @@ class PageTables:
     def copy_tables(self, space: Space, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Copy the last-level tables of 2 MiB `chunks` (int64 addresses, sorted).
 
-        Yields, for at most 512 chunks at a time: their addresses; int64 results (level 1: copied; level 2 or 3: a
+        Yields, for at most `max_copies` chunks at a time: their addresses; int64 results (level 1: copied; level 2 or 3: a
         huge leaf, whose entry this is; 0: nothing there); and uint64 raw entries of shape (n, 512), valid at level
         1, until the next step. Raises TargetGoneError when the process has ended.
         """
-        for first in range(0, len(chunks), _COPIES):
-            batch = chunks[first : first + _COPIES]
+        for first in range(0, len(chunks), self._max_copies):
+            batch = chunks[first : first + self._max_copies]
             count = len(batch)
             self.set_segments([(space, count, False)])
             self.addresses[:count] = batch
@@ -240,8 +244,3 @@ class PageTables:
             if self._status[0]:
                 raise TargetGoneError(f"process {space.pidfd.pid} has ended")
             yield batch, self.results[:count], self._copies[:count]
-
-
-def raw_present(entries: np.ndarray) -> np.ndarray:
-    """Tell which raw entries hold a page in memory: bool, shape of `entries` (uint64)."""
-    return (entries & _RAW_PRESENT) != 0

@@ -108,7 +108,7 @@ class Monitor:
         if aggregated and self._callbacks.after_aggregation:
             self._call(self._callbacks.after_aggregation, self.snapshot())
         if self._schemes and self.passed >= self._schemes.next_due():
-            acted_on = self._schemes.apply(self.snapshot(), self.attrs)
+            acted_on = self._schemes.apply(self.snapshot())
             self.regions.age[acted_on] = 0
         if aggregated:
             self._begin_aggregation()
@@ -139,7 +139,7 @@ class Monitor:
             end=regions.end,
             nr_accesses=now,
             age=regions.age.copy(),
-            observed=regions.nr_unobserved < attrs.aggr_samples - left,
+            observed=(regions.nr_unobserved < attrs.aggr_samples - left) | (left == attrs.aggr_samples),
         )
 
     def set_attrs(self, attrs: Attrs) -> None:
@@ -160,6 +160,8 @@ class Monitor:
         regions.age[:] = regions.age * old.aggr_us // attrs.aggr_us
         self._next_aggregation = self.passed + attrs.aggr_samples
         self._next_update = self.passed + attrs.update_samples
+        if self._schemes:
+            self._schemes.reschedule(self.passed, attrs)
         self._prepare()
 
     def _call(self, callback: Callable[..., None] | None, *arguments: object) -> None:

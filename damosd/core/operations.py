@@ -58,5 +58,8 @@ class SchemeRunner(Protocol):
     def next_due(self) -> int:
         """Return in which sampling interval, counted from the start, the next scheme is due."""
 
-    def apply(self, snapshot: Snapshot, attrs: Attrs) -> np.ndarray:
+    def apply(self, snapshot: Snapshot) -> np.ndarray:
         """Apply the schemes that are due; return which regions were acted on, whose age starts again (bool)."""
+
+    def reschedule(self, passed: int, attrs: Attrs) -> None:
+        """Count anew from sampling interval `passed` when the next schemes are due, as intervals have changed."""

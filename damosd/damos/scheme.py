@@ -6,7 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-UNLIMITED = 2**63 - 1
+from damosd.units import MAX
+
+UNLIMITED = MAX
 """What `max` means for every bound: larger than any size, count or age."""
 
 

@@ -33,8 +33,8 @@ class Vaddr:
             for pid in pids:
                 self.pidfds.append(Pidfd(pid))
                 maps.read(self.pidfds[-1].proc)
-            self.tables = PageTables()
-            self._check = AccessedBit(self.tables, self.pidfds)
+            self._tables = PageTables(capacity=4096, max_segments=2 * len(pids))
+            self._check = AccessedBit(self._tables, self.pidfds)
         except BaseException:
             self._close()
             raise
@@ -51,12 +51,16 @@ class Vaddr:
     def update(self, target: int) -> np.ndarray:
         """Return the target's mapped ranges: int64, shape (n, 2), sorted; empty for a target that has ended."""
         self._check.forget_refusals(target)
-        if self.target_valid(target):
-            try:
-                return maps.read(self.pidfds[target].proc).ranges
-            except TargetGoneError:
-                pass
-        return np.zeros((0, 2), np.int64)
+        try:
+            return self.mappings(target).ranges
+        except TargetGoneError:
+            return np.zeros((0, 2), np.int64)
+
+    def mappings(self, target: int) -> maps.Mappings:
+        """Return the target's mappings. Raises TargetGoneError when it has ended."""
+        if not self.target_valid(target):
+            raise TargetGoneError(f"process {self.pidfds[target].pid} has ended")
+        return maps.read(self.pidfds[target].proc)
 
     def prepare_access_checks(self, offsets: np.ndarray, addresses: np.ndarray) -> None:
         """Make the pages at `addresses` old."""
@@ -80,7 +84,7 @@ class Vaddr:
 
     def cleanup(self) -> None:
         """Let go of all targets."""
-        self.tables.close()
+        self._tables.close()
         self._close()
 
     def _close(self) -> None:

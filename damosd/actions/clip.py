@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Cutting ranges to where an action can work. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Parts of regions: `ranges` int64 (n, 2), sorted and disjoint; `owner` int64 (n,), the region each is part of."""
+
+    ranges: np.ndarray
+    owner: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ranges)
+
+    def select(self, which: np.ndarray) -> Pieces:
+        """Return the pieces that `which` (bool or indices) picks."""
+        return Pieces(self.ranges[which], self.owner[which])
+
+    def per_region(self, values: np.ndarray, nr_regions: int) -> np.ndarray:
+        """Add up `values` (int64, one per piece) by region: int64, shape (nr_regions,)."""
+        total = np.zeros(nr_regions, np.int64)
+        np.add.at(total, self.owner, values)
+        return total
+
+
+def clip(ranges: np.ndarray, allowed: np.ndarray) -> Pieces:
+    """Intersect `ranges` with `allowed`: both int64 (n, 2), sorted and disjoint.
+
+    Neighbouring allowed ranges stay apart, so that no piece crosses from one mapping into another.
+    """
+    first = np.searchsorted(allowed[:, 1], ranges[:, 0], side="right")
+    stop = np.searchsorted(allowed[:, 0], ranges[:, 1], side="left")
+    count = np.maximum(stop - first, 0)
+    owner = np.repeat(np.arange(len(ranges)), count)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    index = np.repeat(first, count) + within
+    start = np.maximum(ranges[owner, 0], allowed[index, 0])
+    end = np.minimum(ranges[owner, 1], allowed[index, 1])
+    return Pieces(np.stack((start, end), axis=1), owner)
+
+
+def shrink(pieces: Pieces, size: int, at_start: np.ndarray, at_end: np.ndarray) -> Pieces:
+    """Move ends inwards to multiples of `size` bytes where told (bool, one per piece); drop what becomes empty."""
+    ranges = pieces.ranges.copy()
+    ranges[:, 0] = np.where(at_start, -(-ranges[:, 0] // size) * size, ranges[:, 0])
+    ranges[:, 1] = np.where(at_end, ranges[:, 1] // size * size, ranges[:, 1])
+    return Pieces(ranges, pieces.owner).select(ranges[:, 0] < ranges[:, 1])
+
+
+def batches(ranges: np.ndarray, limit: int) -> list[np.ndarray]:
+    """Cut `ranges` into lists of at most `limit` bytes each, in order; a range larger than that is cut as well."""
+    size = ranges[:, 1] - ranges[:, 0]
+    count = -(-size // limit)
+    index = np.repeat(np.arange(len(ranges)), count)
+    within = np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count)
+    start = ranges[index, 0] + within * limit
+    end = np.minimum(start + limit, ranges[index, 1])
+    group = (np.cumsum(end - start) - 1) // limit
+    cuts = np.flatnonzero(np.diff(group)) + 1
+    return np.split(np.stack((start, end), axis=1), cuts) if len(index) else []

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The `damosd` program: finds the subcommand, and turns errors into messages and exit codes.
+
+Exit codes: 0 done; 1 failed; 2 usage; 4 insufficient privilege; 78 bad configuration or scheme file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from damosd import __version__
+from damosd.cli import doctor, run, workload
+from damosd.errors import DamosdError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COMMANDS = {
+    "run": (run, "monitor processes and run schemes on them"),
+    "doctor": (doctor, "try what this machine can do, and tell what is missing"),
+    "workload": (workload, "play a known access pattern, to measure against"),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="damosd",
+        description="DAMON and DAMOS for any Linux process, from user space: see which memory is used, and act on it.",
+    )
+    parser.add_argument("--version", action="version", version=f"damosd {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, help_text) in _COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        module.set_argparser(command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program with `argv` (default: the process's own) and return its exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        code: int = _COMMANDS[args.command][0].main(args)
+    except DamosdError as error:
+        print(f"damosd: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone; leave without a second complaint when stdout is closed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`damosd run`: monitor processes and run schemes on them, until they end or somebody says stop."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from damosd.errors import DamosdError, TargetGoneError, UsageError
+from damosd.units import UnitError, parse_time_us
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from damosd.core.attrs import Attrs
+    from damosd.damos.scheme import Scheme
+    from damosd.report.status import Status, Summary
+
+_DESCRIPTION = """\
+Monitor processes and run schemes on them, until the processes end, the duration is over or SIGINT or SIGTERM comes.
+Without a scheme it only watches. A command that damosd has started is left running when the run ends before it does.
+"""
+
+_EXAMPLES = """\
+examples:
+  damosd run --pid 4242 --scheme schemes/prcl.yaml
+  damosd run --comm redis-server --scheme schemes/prcl.yaml --dry-run
+  damosd run --duration 1m --json -- python3 job.py
+"""
+
+_STATUS_INTERVAL_S = 1.0
+
+
+def set_argparser(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.description = _DESCRIPTION
+    parser.epilog = _EXAMPLES
+    parser.usage = "damosd run (--pid PID | --comm NAME | -- COMMAND [ARG ...]) [--scheme FILE] [options]"
+    targets = parser.add_argument_group("targets")
+    targets.add_argument("--pid", type=int, action="append", default=[], help="a process; may be given several times")
+    targets.add_argument("--comm", metavar="NAME", help="all processes of this name, as `ps -o comm` shows it")
+    targets.add_argument("run_command", nargs="*", metavar="COMMAND", help="start this and monitor it; put -- before it")
+    schemes = parser.add_argument_group("schemes")
+    schemes.add_argument(
+        "--scheme", type=Path, action="append", default=[], metavar="FILE", help="a scheme file; may be given several times"
+    )
+    schemes.add_argument("--dry-run", action="store_true", help="show what schemes would do, and change no memory")
+    attrs = parser.add_argument_group("monitoring")
+    attrs.add_argument("--sample", default="5ms", metavar="TIME", help="check accesses every (default 5ms)")
+    attrs.add_argument("--aggr", default="100ms", metavar="TIME", help="publish and reset counts every (default 100ms)")
+    attrs.add_argument("--update", default="1s", metavar="TIME", help="read mappings again every (default 1s)")
+    attrs.add_argument("--min-regions", type=int, default=10, metavar="N", help="regions at least (default 10)")
+    attrs.add_argument("--max-regions", type=int, default=1000, metavar="N", help="regions at most (default 1000)")
+    attrs.add_argument("--duration", metavar="TIME", help="stop after this time (default: when the targets end)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    output.add_argument("--verbose", action="store_true", help="log more, to stderr")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the subcommand. Raises DamosdError."""
+    attrs = _attrs(args)
+    duration_s = _time_us(args.duration, "--duration") / 1e6 if args.duration else math.inf
+    schemes = _schemes(args.scheme)
+    # numpy would start a thread per CPU for linear algebra that nothing here does.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+    import structlog  # noqa: PLC0415  # these take most of the start-up time
+
+    from damosd.cli.logs import configure  # noqa: PLC0415
+    from damosd.daemon.session import Session  # noqa: PLC0415
+
+    configure(verbose=args.verbose)
+    log = structlog.get_logger()
+    with ExitStack() as stack:
+        pids, child = _targets(args)
+        session = Session(pids, attrs, schemes, dry_run=args.dry_run)
+        _warn(log, schemes, dry_run=args.dry_run)
+        log.info("monitoring", pids=pids, schemes=[scheme.name for scheme in schemes], dry_run=args.dry_run)
+        summary = session.run(_sink(args, stack), duration_s=duration_s, status_interval_s=_STATUS_INTERVAL_S)
+    _show_summary(args, summary)
+    if child is not None and child.poll() is None:
+        log.info("the command runs on", pid=child.pid)
+    return 0
+
+
+def _time_us(text: str, option: str) -> int:
+    try:
+        return parse_time_us(text)
+    except UnitError as error:
+        raise UsageError(f"{option}: {error}") from error
+
+
+def _attrs(args: argparse.Namespace) -> Attrs:
+    from damosd.core.attrs import Attrs  # noqa: PLC0415  # not for --help
+
+    return Attrs(
+        sample_us=_time_us(args.sample, "--sample"),
+        aggr_us=_time_us(args.aggr, "--aggr"),
+        update_us=_time_us(args.update, "--update"),
+        min_nr_regions=args.min_regions,
+        max_nr_regions=args.max_regions,
+    )
+
+
+def _schemes(paths: list[Path]) -> list[Scheme]:
+    if not paths:
+        return []
+    from damosd.config.schemefile import load_scheme_file  # noqa: PLC0415  # brings in pydantic
+
+    return [scheme for path in paths for scheme in load_scheme_file(path)]
+
+
+def _targets(args: argparse.Namespace) -> tuple[list[int], subprocess.Popen[bytes] | None]:
+    """Return the pids to monitor, and the command if we started one."""
+    if bool(args.pid) + bool(args.comm) + bool(args.run_command) != 1:
+        raise UsageError(
+            "give the targets in one way: --pid, --comm or -- COMMAND", hint="see `damosd run --help`"
+        )
+    if args.run_command:
+        try:
+            child = subprocess.Popen(args.run_command)
+        except OSError as error:
+            raise DamosdError(f"{args.run_command[0]} cannot be started: {error.strerror}") from error
+        return [child.pid], child
+    if args.comm:
+        import psutil  # noqa: PLC0415
+
+        me = os.getpid()
+        found = [p.pid for p in psutil.process_iter() if p.pid != me and p.name() == args.comm]
+        if not found:
+            raise TargetGoneError(f"no process is called {args.comm!r}", hint="`ps -eo comm` lists the names")
+        return found, None
+    if os.getpid() in args.pid:
+        raise UsageError("damosd does not monitor itself")
+    return list(dict.fromkeys(args.pid)), None
+
+
+def _warn(log: object, schemes: list[Scheme], *, dry_run: bool) -> None:
+    """Say beforehand when a scheme cannot do what it is for."""
+    from damosd.damos.scheme import Action  # noqa: PLC0415
+    from damosd.linux import swap  # noqa: PLC0415
+
+    if not dry_run and any(scheme.action is Action.PAGEOUT for scheme in schemes) and not swap.free_bytes():
+        log.warning(  # type: ignore[attr-defined]
+            "no swap is free: pageout can only drop pages of files, anonymous memory stays",
+            hint="make swap, for example with zram: zramctl, mkswap, swapon",
+        )
+
+
+def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Status], None]:
+    """Return what shows a status, as the options and the terminal ask."""
+    if args.json:
+        from damosd.report.status import as_json  # noqa: PLC0415
+
+        return lambda status: print(json.dumps(as_json("status", status)), flush=True)
+    if sys.stdout.isatty():
+        from rich.live import Live  # noqa: PLC0415
+
+        from damosd.report.table import status_table  # noqa: PLC0415
+
+        live = stack.enter_context(Live(auto_refresh=False))
+        return lambda status: live.update(status_table(status), refresh=True)
+
+    from damosd.report.text import status_line  # noqa: PLC0415
+
+    return lambda status: print(status_line(status), flush=True)
+
+
+def _show_summary(args: argparse.Namespace, summary: Summary) -> None:
+    if args.json:
+        from damosd.report.status import as_json  # noqa: PLC0415
+
+        print(json.dumps(as_json("summary", summary)), flush=True)
+        return
+    from damosd.report.text import summary_lines  # noqa: PLC0415
+
+    print("\n".join(summary_lines(summary)), flush=True)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Sleeping until a moment, or until a target ends or a signal arrives."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import FrameType
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Waiter:
+    """Waits with microsecond resolution, in one system call, however many descriptors there are.
+
+    While it is entered, SIGINT and SIGTERM call `on_signal` and wake it up.
+    """
+
+    def __init__(self, pidfds: Iterable[int], on_signal: Callable[[signal.Signals], None]) -> None:
+        self._epoll = select.epoll()
+        self._on_signal = on_signal
+        self._wakeup, self._wakeup_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._epoll.register(self._wakeup, select.EPOLLIN)
+        for fd in pidfds:
+            self._epoll.register(fd, select.EPOLLIN)
+        self._previous: dict[signal.Signals, object] = {}
+        self._previous_fd = -1
+
+    def __enter__(self) -> Self:
+        self._previous_fd = signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
+        for number in _STOP_SIGNALS:
+            self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned
+        signal.set_wakeup_fd(self._previous_fd)
+        self._epoll.close()
+        os.close(self._wakeup)
+        os.close(self._wakeup_writer)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._on_signal(signal.Signals(number))
+
+    def until(self, moment: float) -> bool:
+        """Sleep until `moment` (time.monotonic()); return True when something came before."""
+        # An epoll descriptor can be selected itself: epoll_wait(2) counts in milliseconds, select(2) does not.
+        ready, _, _ = select.select([self._epoll.fileno()], [], [], max(moment - time.monotonic(), 0))
+        if not ready:
+            return False
+        for fd, _events in self._epoll.poll(0):
+            if fd == self._wakeup:
+                os.read(fd, 4096)
+            else:
+                self._epoll.unregister(fd)  # a target that ended is ready for ever
+        return True

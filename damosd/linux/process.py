@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Figures of a process: /proc/PID/statm, /proc/PID/comm. `proc` is its directory in /proc."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+from damosd.errors import TargetGoneError
+
+
+def _read(proc: str, name: str) -> str:
+    try:
+        return Path(proc, name).read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise TargetGoneError("the process has ended") from error
+
+
+def resident_bytes(proc: str) -> int:
+    """Return the resident set in bytes, 0 for a process that has ended but was not waited for.
+
+    Raises TargetGoneError.
+    """
+    return int(_read(proc, "statm").split()[1]) * mmap.PAGESIZE
+
+
+def comm(proc: str) -> str:
+    """Return the process's name, at most 15 characters. Raises TargetGoneError."""
+    return _read(proc, "comm").rstrip("\n")

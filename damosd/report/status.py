@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The figures of a run: what every way of showing it shows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SCHEMA = 1
+"""The version of the JSON that `as_json` makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """One target. `working_set_bytes` lie in regions accessed during the last aggregation interval."""
+
+    pid: int
+    comm: str
+    alive: bool
+    rss_bytes: int
+    working_set_bytes: int
+    nr_regions: int
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeStatus:
+    """One scheme since the start: regions and bytes it tried, and what really changed.
+
+    `errors` counts refusals of the kernel by errno name. In a dry run, applied is what there would have been to do.
+    """
+
+    name: str
+    action: str
+    nr_tried: int
+    sz_tried: int
+    nr_applied: int
+    sz_applied: int
+    errors: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One moment of a run, and of a whole run at its end.
+
+    `elapsed_s` since the start; `passed` sampling intervals; `cpu_percent` of one CPU that damosd itself took since
+    the last status, `total_cpu_percent` since the start; `own_rss_bytes` of damosd.
+    """
+
+    elapsed_s: float
+    passed: int
+    targets: tuple[TargetStatus, ...]
+    schemes: tuple[SchemeStatus, ...]
+    cpu_percent: float
+    total_cpu_percent: float
+    own_rss_bytes: int
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run from first to last. `reason` tells why it ended."""
+
+    reason: str
+    first: Status
+    last: Status
+
+
+def as_json(event: str, figures: Status | Summary) -> dict[str, Any]:
+    """Return one JSON line's object: `schema`, `event` and the figures."""
+    return {"schema": SCHEMA, "event": event, **asdict(figures)}

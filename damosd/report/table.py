@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A run as a table that is drawn again and again, for terminals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from damosd.report.text import mib
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from damosd.report.status import Status
+
+
+def status_table(status: Status) -> RenderableType:
+    """Return the targets, the schemes and our own cost as something rich can print."""
+    targets = Table(title=f"{status.elapsed_s:.0f} s", title_justify="left")
+    for heading in ("target", "pid"):
+        targets.add_column(heading)
+    for heading in ("RSS", "working set", "regions"):
+        targets.add_column(heading, justify="right")
+    for target in status.targets:
+        figures = (mib(target.rss_bytes), mib(target.working_set_bytes), str(target.nr_regions))
+        targets.add_row(target.comm, str(target.pid), *(figures if target.alive else ("ended", "", "")))
+    parts: list[RenderableType] = [targets]
+    if status.schemes:
+        schemes = Table()
+        for heading in ("scheme", "action"):
+            schemes.add_column(heading)
+        for heading in ("tried", "would apply" if status.dry_run else "applied", "refused"):
+            schemes.add_column(heading, justify="right")
+        for scheme in status.schemes:
+            refused = " ".join(f"{count} {name}" for name, count in sorted(scheme.errors.items()))
+            schemes.add_row(scheme.name, scheme.action, mib(scheme.sz_tried), mib(scheme.sz_applied), refused)
+        parts.append(schemes)
+    parts.append(
+        Text(
+            f"damosd: {status.cpu_percent:.2f} % of one CPU ({status.total_cpu_percent:.2f} % since the start),"
+            f" {mib(status.own_rss_bytes)}"
+        )
+    )
+    return Group(*parts)

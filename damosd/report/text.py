@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A run as plain lines, for logs and pipes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from damosd.report.status import SchemeStatus, Status, Summary
+
+
+def mib(size_bytes: int) -> str:
+    """Return bytes as '431.5 MiB': one unit everywhere, so that figures can be compared at a glance."""
+    return f"{size_bytes / 2**20:,.1f} MiB"
+
+
+def status_line(status: Status) -> str:
+    """Return one line for one moment."""
+    targets = [
+        f"{target.comm}({target.pid}) rss {mib(target.rss_bytes)} ws {mib(target.working_set_bytes)}"
+        f" regions {target.nr_regions}"
+        if target.alive
+        else f"{target.comm}({target.pid}) ended"
+        for target in status.targets
+    ]
+    schemes = [_scheme(scheme, dry_run=status.dry_run) for scheme in status.schemes]
+    own = f"cpu {status.cpu_percent:.2f} %"
+    return " | ".join((f"{status.elapsed_s:6.1f} s", *targets, *schemes, own))
+
+
+def summary_lines(summary: Summary) -> list[str]:
+    """Return the lines that end a run."""
+    first, last = summary.first, summary.last
+    lines = [f"{summary.reason} after {last.elapsed_s:.1f} s"]
+    for before, after in zip(first.targets, last.targets, strict=True):
+        change = f"rss {mib(before.rss_bytes)} -> {mib(after.rss_bytes)}" if after.alive else "has ended"
+        lines.append(f"  {after.comm}({after.pid}) {change}")
+    lines += [f"  {_scheme(scheme, dry_run=last.dry_run)}" for scheme in last.schemes]
+    lines.append(
+        f"  damosd took {last.total_cpu_percent:.2f} % of one CPU and {mib(last.own_rss_bytes)} of memory,"
+        f" for {last.passed} sampling intervals"
+    )
+    return lines
+
+
+def _scheme(scheme: SchemeStatus, *, dry_run: bool) -> str:
+    applied = "would apply" if dry_run else "applied"
+    refused = "".join(f", {count} x {name}" for name, count in sorted(scheme.errors.items()))
+    return (
+        f"{scheme.name} ({scheme.action}) tried {scheme.nr_tried} regions {mib(scheme.sz_tried)},"
+        f" {applied} {scheme.nr_applied} regions {mib(scheme.sz_applied)}{refused}"
+    )

@@ -20,23 +20,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from damosd.access.pagetable import (
-    ACCESSED,
-    FRAME,
-    ORDER_MASK,
-    ORDER_SHIFT,
-    PAGE,
-    SHARED,
-    PageTables,
-    Space,
-)
+from damosd.access.pagetable import NR_ACCESSES, NR_UNOBSERVED, PAGE, UNSEEN, PageTables, Space
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, maps
 from damosd.linux.feature import Feature
-from damosd.linux.madvise import Advice, process_madvise
+from damosd.linux.madvise import Advice, process_madvise, try_process_madvise
 from damosd.linux.pidfd import Pidfd
 
-SHARED_AGING_CPU = 0.005
+SHARED_AGING_CPU = 0.001
 """How much of one CPU the aging of shared pages may take, per target."""
 
 
@@ -50,24 +41,19 @@ class _Target:
 
 
 class AccessedBit:
-    """Checks pages of several processes with two system calls a round, whatever their number.
+    """Samples pages of several processes, in rounds: which were accessed since the round began.
 
-    Pages are given as int64 addresses ordered by target, with `offsets` (int64, number of targets + 1) telling where
-    each target's begin.
+    A round costs one system call, and one more for each process that has pages to be made old, whatever the number of
+    pages. Counting is done where the entries are read; `take_counts` fetches it.
     """
 
     def __init__(self, tables: PageTables, pidfds: list[Pidfd]) -> None:
         self._tables = tables
+        self._request = tables.request
         self._targets = [_Target(pidfd, tables.find(pidfd)) for pidfd in pidfds]
         self._changed: set[int] = set()
-        self._offsets = np.zeros(len(pidfds) + 1, np.int64)
         self._count = 0
-        self._half = 0  # which half of the shared maps holds the pages that were made old last
-        self._observed: np.ndarray | None = None
-        self._exec_ids = np.zeros(0, np.uint64)
-        self._inspect = np.zeros((2, 2 * len(pidfds)), np.uint32)
-        self._inspect[0, : len(pidfds)] = self._inspect[1, len(pidfds) :] = 1
-        self._vectors = np.zeros((0, 2), np.int64)
+        self._share_arrays()
 
     def space(self, target: int) -> Space:
         """Return the target's address space."""
@@ -89,168 +75,129 @@ class AccessedBit:
         """Try again where making old had failed: mappings may have changed."""
         self._targets[target].refused = np.zeros((0, 2), np.int64)
 
-    def prepare(self, offsets: np.ndarray, addresses: np.ndarray) -> None:
-        """Make the pages at `addresses` old. Shape and order may differ from the last ones."""
-        tables, count = self._tables, len(addresses)
-        tables.reserve(2 * count, 2 * len(self._targets))
-        if len(self._vectors) < count:
-            self._vectors = np.zeros((tables.capacity // 2, 2), np.int64)
-        self._offsets, self._count, self._half = offsets, count, 0
-        tables.addresses[:count] = addresses
-        self._set_segments([True])
-        self._read(1)
-        self._make_old(0)
-        self._set_segments([False, True])
+    @property
+    def rounds(self) -> int:
+        """How many rounds' addresses may be given at once."""
+        return self._tables.rounds
 
-    def check(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return which of the pages made old last were accessed since, and which could be observed (None: all)."""
-        self._set_segments([False])
-        if self._half:
-            self._tables.addresses[: self._count] = self._tables.addresses[self._count : 2 * self._count]
-            self._half = 0
-        self._read(1)
-        return self._outcome()
+    def begin(self, offsets: np.ndarray, addresses: np.ndarray) -> None:
+        """Begin the first of some rounds: make its pages old. Counts start at 0.
 
-    def check_and_prepare(self, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Do as `check`, then as `prepare` with the same offsets, reading both sets of pages at once."""
-        tables, count = self._tables, self._count
-        following = 1 - self._half
-        tables.addresses[following * count : (following + 1) * count] = addresses
-        self._tables.segments["inspect"][: 2 * len(self._targets)] = self._inspect[following]
-        self._read(2)
-        outcome = self._outcome()
-        self._half = following
-        self._make_old(following)
-        return outcome
+        `addresses`: int64, shape (rounds, n), page-aligned, in each round ordered by target; `offsets`: int64, shape
+        (targets + 1,), where each target's begin.
+        """
+        self._count = addresses.shape[1]
+        if self._tables.reserve(self._count):
+            self._share_arrays()
+        self._addresses[: addresses.size] = addresses.ravel()
+        self._states[: self._count] = 0
+        self._segments["count"] = np.diff(offsets)
+        self._request.check, self._request.prepare = False, True
+        self._request.prepared = 0
+        self._run()
+        self._request.check = True
 
-    def _set_segments(self, halves: list[bool]) -> None:
-        counts = np.diff(self._offsets).tolist()
-        self._tables.set_segments(
-            [
-                (target.space, count, inspect)
-                for inspect in halves
-                for target, count in zip(self._targets, counts, strict=True)
-            ]
-        )
-        self._exec_ids = np.array([target.space.exec_id for target in self._targets], np.uint64)
+    def advance(self) -> None:
+        """End a round and begin the next: count the accessed ones of its pages, make the next one's old."""
+        self._request.checked = self._request.prepared
+        self._request.prepared += self._count
+        self._run()
 
-    def _outcome(self) -> tuple[np.ndarray, np.ndarray | None]:
-        first = self._half * self._count
-        return (self._tables.results[first : first + self._count] & ACCESSED) != 0, self._observed
+    def finish(self) -> None:
+        """End the last round: count the accessed ones of its pages."""
+        self._request.checked, self._request.prepare = self._request.prepared, False
+        self._run()
 
-    def _read(self, halves: int) -> None:
-        """Run the probe, and take care of targets that exec'd, ended or lost the thread we knew."""
-        nr_targets = len(self._targets)
-        readable = self._tables.probe()
-        other = self._tables.segments["exec_id"][:nr_targets] != self._exec_ids
-        if readable and not other.any():
-            return
-        status = self._tables.segments["status"][: halves * nr_targets].reshape(halves, nr_targets)
-        lost = np.flatnonzero(status.any(axis=0) | other)
-        for index in lost.tolist():
-            first, stop = self._offsets[index : index + 2].tolist()
-            for half in range(halves):
-                self._tables.results[half * self._count + first : half * self._count + stop] = 0
-            self._find_again(index)
-        self._set_segments([False, True])
+    def take_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return how often each sample was accessed, and could not be observed, since last asked (uint32)."""
+        counts = self._states[: self._count, :UNSEEN].T.copy()
+        self._states[: self._count, :UNSEEN] = 0
+        return counts[NR_ACCESSES], counts[NR_UNOBSERVED]
 
-    def _find_again(self, index: int) -> None:
-        target = self._targets[index]
-        if target.ended:
-            return
-        try:
-            space = self._tables.find(target.pidfd)
-        except (TargetGoneError, TargetRefusedError):
-            target.ended = True
-            self._changed.add(index)
-            return
-        if space.exec_id != target.space.exec_id:
-            self._changed.add(index)
-        target.space = space
+    def _share_arrays(self) -> None:
+        tables = self._tables
+        self._addresses, self._states = tables.addresses, tables.states
+        self._segments = tables.segments[: len(self._targets)]
+        self._first_vector = tables.vectors.ctypes.data
+        tables.set_spaces([target.space for target in self._targets])
 
-    def _make_old(self, half: int) -> None:
-        """Make old what is young of the pages just read in `half`, and note what cannot be."""
-        first = half * self._count
-        entries = self._tables.results[first : first + self._count]
-        addresses = self._tables.addresses[first : first + self._count]
-        young = np.flatnonzero(entries & ACCESSED)
-        self._observed = None
-        if not len(young):
-            return
-        entries, addresses = entries[young], addresses[young]
-        shared = (entries & SHARED) != 0
-        if shared.any():
-            self._set_unobserved(young[shared])
-        for index, target in enumerate(self._targets):
-            begin, stop = np.searchsorted(young, self._offsets[index : index + 2]).tolist()
-            if begin == stop:
+    def _run(self) -> None:
+        self._tables.probe()
+        request = self._request
+        if request.nr_failed:
+            self._find_again()
+        if request.nr_vectors or request.nr_shared:
+            self._make_old()
+
+    def _find_again(self) -> None:
+        """Take care of targets that exec'd, ended, or lost the thread we knew them by."""
+        for index in np.flatnonzero(self._segments["status"]).tolist():
+            target = self._targets[index]
+            if target.ended:
                 continue
-            part = slice(begin, stop)
-            self._age(index, target, young[part], addresses[part], entries[part], shared[part])
+            try:
+                space = self._tables.find(target.pidfd)
+            except (TargetGoneError, TargetRefusedError):
+                target.ended = True
+                self._changed.add(index)
+                continue
+            if space.exec_id != target.space.exec_id:
+                self._changed.add(index)
+            target.space = space
+        self._tables.set_spaces([target.space for target in self._targets])
 
-    def _age(
-        self,
-        index: int,
-        target: _Target,
-        samples: np.ndarray,
-        addresses: np.ndarray,
-        entries: np.ndarray,
-        shared: np.ndarray,
-    ) -> None:
-        """Make old the young pages of one target that can be, and all its pages when the shared ones are due."""
-        possible = ~shared
-        if len(target.refused):
-            inside = np.searchsorted(target.refused[:, 0], addresses, side="right") - 1
-            refused = (inside >= 0) & (addresses < target.refused[inside, 1])
-            self._set_unobserved(samples[refused])
-            possible &= ~refused
-        if not possible.all():
-            samples, addresses, entries = samples[possible], addresses[possible], entries[possible]
-        try:
-            if len(samples):
-                self._advise_cold(target, samples, addresses, entries)
-            if shared.any() and time.monotonic() >= target.next_shared_aging:
-                begun = time.monotonic()
-                clear_refs.make_all_old(target.pidfd.proc)
-                ended = time.monotonic()
-                target.next_shared_aging = ended + (ended - begun) / SHARED_AGING_CPU
-        except PrivilegeError:
-            target.next_shared_aging = math.inf  # what is shared stays unobserved
-        except TargetGoneError:
-            target.ended = True
-            self._changed.add(index)
+    def _make_old(self) -> None:
+        """Make old the pages that the run has listed, and now and then those that only clear_refs can."""
+        if len(self._targets) == 1:
+            request = self._request
+            rows = [(request.nr_vectors, request.bytes, request.nr_shared)]
+        else:
+            rows = self._segments[["nr_vectors", "bytes", "nr_shared"]].tolist()
+        first = 0
+        for index, (target, (nr_vectors, nr_bytes, nr_shared)) in enumerate(zip(self._targets, rows, strict=True)):
+            try:
+                if nr_vectors:
+                    self._advise_cold(target, first, nr_vectors, nr_bytes)
+                if nr_shared and time.monotonic() >= target.next_shared_aging:
+                    _age_shared(target)
+            except TargetGoneError:
+                target.ended = True
+                self._changed.add(index)
+            first += nr_vectors
 
-    def _advise_cold(self, target: _Target, samples: np.ndarray, addresses: np.ndarray, entries: np.ndarray) -> None:
-        """Make pages old by one process_madvise over all of them, each with the whole folio that it is a part of."""
-        order = (entries >> ORDER_SHIFT) & ORDER_MASK
-        length = PAGE << order
-        start = addresses
-        if order.any():
-            frame = (entries & FRAME) // PAGE
-            start = addresses - (frame & ((1 << order) - 1)) * PAGE
-            # Neighbouring regions may sample the same huge page.
-            once = np.ones(len(start), bool)
-            once[1:] = start[1:] != start[:-1]
-            samples, start, length = samples[once], start[once], length[once]
-        vectors = self._vectors[: len(start)]
-        vectors[:, 0] = start
-        vectors[:, 1] = length
+    def _advise_cold(self, target: _Target, first: int, count: int, nr_bytes: int) -> None:
+        if not len(target.refused):
+            done = try_process_madvise(target.pidfd.fd, self._first_vector + 16 * first, count, Advice.COLD)
+            if done == nr_bytes:
+                return
+        vectors = self._tables.vectors[first : first + count]
+        samples = self._tables.vector_samples[first : first + count]
+        inside = np.searchsorted(target.refused[:, 0], vectors[:, 0], side="right") - 1
+        refused = inside >= 0
+        refused[refused] = vectors[refused, 0] < target.refused[inside[refused], 1]
+        self._states[samples[refused], UNSEEN] = True
+        vectors, samples = vectors[~refused], samples[~refused]
         errnos = process_madvise(target.pidfd.fd, vectors, Advice.COLD)
         if errnos is None:
             return
-        refused = np.flatnonzero(errnos == errno.EINVAL)
-        self._set_unobserved(samples[refused])
+        failed = np.flatnonzero(errnos == errno.EINVAL)
+        self._states[samples[failed], UNSEEN] = True
         # Locked, huge TLB and device memory refuse as whole mappings: do not run into each of their pages.
         ranges = maps.read(target.pidfd.proc).ranges
-        inside = np.searchsorted(ranges[:, 0], start[refused], side="right") - 1
+        inside = np.searchsorted(ranges[:, 0], vectors[failed, 0], side="right") - 1
         target.refused = np.unique(np.concatenate((target.refused, ranges[inside[inside >= 0]])), axis=0)
 
-    def _set_unobserved(self, samples: np.ndarray) -> None:
-        if not len(samples):
-            return
-        if self._observed is None:
-            self._observed = np.ones(self._count, bool)
-        self._observed[samples] = False
+
+def _age_shared(target: _Target) -> None:
+    """Make the whole target old, and find out when it may be done again."""
+    begun = time.monotonic()
+    try:
+        clear_refs.make_all_old(target.pidfd.proc)
+    except PrivilegeError:
+        target.next_shared_aging = math.inf  # what is shared stays unobserved
+        return
+    ended = time.monotonic()
+    target.next_shared_aging = ended + (ended - begun) / SHARED_AGING_CPU
 
 
 def probe() -> Feature:
@@ -258,25 +205,28 @@ def probe() -> Feature:
     name = "accessed bit (BPF)"
     with mmap.mmap(-1, PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
         view = np.frombuffer(page, np.uint8)
-        address = np.array([view.ctypes.data], np.int64)
+        address = np.array([[view.ctypes.data]], np.int64)
         del view
         try:
-            tables = PageTables(capacity=2, max_segments=2)
+            tables = PageTables()
         except OSError as error:
             return Feature(name, works=False, detail=str(error), hint=getattr(error, "hint", ""))
         try:
             with Pidfd(os.getpid()) as me:
                 check = AccessedBit(tables, [me])
-                page[0] = 1
-                check.prepare(np.array([0, 1]), address)
-                idle = check.check()[0][0]
-                page[0] = 1
-                touched = check.check()[0][0]
+                outcomes = []
+                for touch in (False, True):
+                    page[0] = 1
+                    check.begin(np.array([0, 1]), address)
+                    if touch:
+                        page[0] = 1
+                    check.finish()
+                    outcomes.append(bool(check.take_counts()[0][0]))
         except OSError as error:
             return Feature(name, works=False, detail=str(error), hint=getattr(error, "hint", ""))
         finally:
             tables.close()
-    if idle or not touched:
-        return Feature(name, works=False, detail=f"an idle page read as {idle}, a touched one as {touched}")
+    if outcomes != [False, True]:
+        return Feature(name, works=False, detail=f"an idle page and a touched one read as {outcomes}")
     sharing = "" if tables.tells_sharing else "; pages shared with other processes are not told apart"
     return Feature(name, works=True, detail=f"reads and writes of any process{sharing}")

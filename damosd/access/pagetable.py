@@ -11,7 +11,6 @@ import mmap
 import secrets
 from ctypes import Structure, c_uint32, c_uint64
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,7 @@ PAGE = mmap.PAGESIZE
 CHUNK = 512 * PAGE
 """What one last-level table maps."""
 
-# Bits of a result: those of the x86 entry, and above its address what the walk adds.
+# Bits of a result: those of the x86 entry, and above its address what the walk adds, as the BPF source has it.
 PRESENT = np.int64(1 << 0)
 ACCESSED = np.int64(1 << 5)
 SHARED = np.int64(1 << 57)
@@ -46,22 +45,27 @@ _MAX_GIB = 1 << 16
 _ALL_ADDRESS_BITS = ((1 << 52) - 1) & ~0xFFF
 
 
-class Status(IntEnum):
-    """What a run says of a segment."""
-
-    OK = 0
-    STALE = 1
-    NO_MEMORY = 2
-
-
 class _Layout(Structure):
+    """struct layout of the BPF source, as the structures and types below are of theirs."""
+
+    _fields_ = tuple((name, c_uint64) for name in ("direct_map", "phys_mask", "phys_end", "vmemmap", "levels"))
+
+
+class Request(Structure):
+    """What a run is asked for and, from `nr_failed` on, what it answers."""
+
     _fields_ = (
-        ("direct_map", c_uint64),
-        ("phys_mask", c_uint64),
-        ("phys_end", c_uint64),
-        ("vmemmap", c_uint64),
-        ("levels", c_uint32),
+        ("layout", _Layout),
         ("nr_segments", c_uint32),
+        ("check", c_uint32),
+        ("prepare", c_uint32),
+        ("checked", c_uint32),
+        ("prepared", c_uint32),
+        ("nr_failed", c_uint32),
+        ("nr_vectors", c_uint32),
+        ("nr_shared", c_uint32),
+        ("_unused", c_uint32),
+        ("bytes", c_uint64),
     )
 
 
@@ -76,24 +80,17 @@ class _Search(Structure):
 
 
 _SEGMENT = np.dtype(
-    [
-        ("task", np.uint64),
-        ("start_boottime", np.uint64),
-        ("tgid", np.uint32),
-        ("count", np.uint32),
-        ("inspect", np.uint32),
-        ("status", np.uint32),
-        ("exec_id", np.uint64),
-    ]
+    [(name, np.uint64) for name in ("task", "start_boottime", "exec_id")]
+    + [(name, np.uint32) for name in ("tgid", "count", "status", "nr_vectors")]
+    + [("bytes", np.uint64), ("nr_shared", np.uint32), ("unused", np.uint32)]
 )
+_STATE = np.dtype((np.uint32, (4,)))
+NR_ACCESSES, NR_UNOBSERVED, UNSEEN = range(3)
+"""Columns of `PageTables.states`."""
+_VECTOR = np.dtype((np.int64, (2,)))
 _FOUND = np.dtype(
-    [
-        ("task", np.uint64),
-        ("start_boottime", np.uint64),
-        ("tgid", np.uint32),
-        ("has_memory", np.uint32),
-        ("exec_id", np.uint64),
-    ]
+    [(name, np.uint64) for name in ("task", "start_boottime", "exec_id")]
+    + [(name, np.uint32) for name in ("tgid", "has_memory")]
 )
 _TABLE = np.dtype((np.uint64, (512,)))
 
@@ -110,40 +107,46 @@ class Space:
 
 
 class PageTables:
-    """The loaded programs and the maps they share with us.
+    """The loaded programs and the arrays they share with us.
 
-    `capacity` is how many addresses one run takes, `max_segments` how many processes, `max_copies` how many tables
-    (at most `capacity`). Every run overwrites the shared arrays, so each user has an instance of its own. Raises
-    UnavailableError or PrivilegeError when the machine or the caller cannot do it, with the reason.
+    One round of sampling takes `samples` pages of `spaces` processes at most, several rounds' addresses may be given at
+    once; `copies` is how many tables are copied at a time. Every run overwrites the shared arrays, so each user has an
+    instance of its own. Raises UnavailableError or PrivilegeError when the machine or the caller cannot do it.
     """
 
-    def __init__(self, *, capacity: int, max_segments: int, max_copies: int = 1) -> None:
-        self._layout: _Layout | None = None
+    def __init__(self, *, samples: int = 1, rounds: int = 1, spaces: int = 1, copies: int = 1) -> None:
+        self.samples = max(samples, copies)
+        self.rounds = rounds
+        self._spaces = spaces
+        self._copies_at_once = copies
         self._bpf: BpfObject | None = None
-        self._max_copies = max_copies
-        self._load(capacity, max_segments)
+        self.request = Request()
+        self._load()
 
-    def _load(self, capacity: int, max_segments: int) -> None:
+    def _load(self) -> None:
         self.close()
         sizes = {
-            "addresses": capacity,
-            "results": capacity,
-            "copies": self._max_copies,
-            "segments": max_segments,
+            "segments": self._spaces,
+            "addresses": self.samples * self.rounds,
+            "results": self.samples,
+            "states": self.samples,
+            "vectors": self.samples,
+            "vector_samples": self.samples,
+            "copies": self._copies_at_once,
         }
-        self._bpf = BpfObject(_OBJECT, sizes)
-        self.capacity = capacity
-        self.max_segments = max_segments
-        self.addresses = self._bpf.array("addresses", np.dtype(np.int64))
-        self.results = self._bpf.array("results", np.dtype(np.int64))
-        self.segments = self._bpf.array("segments", _SEGMENT)
-        self._status = self.segments["status"]
-        self._copies = self._bpf.array("copies", _TABLE)
-        self._found = self._bpf.array("found", _FOUND)
-        if self._layout is None:
-            self._layout = self._locate()
-        self._probe = self._bpf.program("probe", self._layout)
-        self._tables = self._bpf.program("tables", self._layout)
+        self._bpf = bpf = BpfObject(_OBJECT, sizes)
+        self.segments = bpf.array("segments", _SEGMENT)
+        self.addresses = bpf.array("addresses", np.dtype(np.int64))
+        self.results = bpf.array("results", np.dtype(np.int64))
+        self.states = bpf.array("states", _STATE)
+        self.vectors = bpf.array("vectors", _VECTOR)
+        self.vector_samples = bpf.array("vector_samples", np.dtype(np.uint32))
+        self._copies = bpf.array("copies", _TABLE)
+        self._found = bpf.array("found", _FOUND)
+        if not self.request.layout.direct_map:
+            self.request.layout = self._locate(bpf)
+        self.probe = bpf.program("probe", self.request).run
+        self._tables = bpf.program("tables", self.request)
 
     def close(self) -> None:
         """Unload the programs."""
@@ -151,23 +154,21 @@ class PageTables:
             self._bpf.close()
             self._bpf = None
 
-    def reserve(self, capacity: int, segments: int) -> bool:
-        """Make room for that many addresses and segments a run; tell whether the shared arrays were replaced."""
-        if capacity <= self.capacity and segments <= self.max_segments:
+    def reserve(self, samples: int) -> bool:
+        """Make room for that many samples a round; tell whether that gave new shared arrays."""
+        if samples <= self.samples:
             return False
-        grown = max(self.capacity, 1 << (capacity - 1).bit_length())
-        self._load(grown, max(self.max_segments, 1 << (segments - 1).bit_length()))
+        self.samples = 1 << (samples - 1).bit_length()
+        self._load()
         return True
 
     @property
     def tells_sharing(self) -> bool:
         """Whether pages that MADV_COLD cannot make old are recognised."""
-        assert self._layout is not None
-        return bool(self._layout.vmemmap)
+        return bool(self.request.layout.vmemmap)
 
-    def _locate(self) -> _Layout:
+    def _locate(self, bpf: BpfObject) -> _Layout:
         """Find the kernel's bases by pages of our own; see `locate` in the BPF source."""
-        assert self._bpf is not None
         with mmap.mmap(-1, _WITNESSES * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
             if hasattr(mmap, "MADV_NOHUGEPAGE"):
                 pages.madvise(mmap.MADV_NOHUGEPAGE)
@@ -176,7 +177,7 @@ class PageTables:
             words[:, 0] = magic + np.arange(_WITNESSES, dtype=np.uint64)
             search = _Search(address=words.ctypes.data, magic=magic, nr_pages=_WITNESSES, steps=_MAX_GIB)
             del words
-            program = self._bpf.program("locate", search)
+            program = bpf.program("locate", search)
             # Memory encryption sets a bit of every entry that is no part of the address: 47 or 51 on SEV and TDX.
             for phys_mask in (_ALL_ADDRESS_BITS, *(_ALL_ADDRESS_BITS & ~(1 << bit) for bit in (51, 47))):
                 for levels in (4, 5):
@@ -194,7 +195,7 @@ class PageTables:
 
         Raises TargetGoneError when it has ended, TargetRefusedError for one without memory of its own.
         """
-        assert self._bpf is not None
+        assert self._bpf is not None, "closed"
         self._found[0] = 0
         try:
             self._bpf.iterate_process("find_task", pidfd.fd)
@@ -210,37 +211,27 @@ class PageTables:
             )
         return Space(pidfd, int(found["task"]), int(found["start_boottime"]), int(found["tgid"]), int(found["exec_id"]))
 
-    def set_segments(self, spaces: Sequence[tuple[Space, int, bool]]) -> None:
-        """Say whose addresses the next runs read: (space, how many, inspect), in the order of the addresses."""
-        assert self._layout is not None
-        for row, (space, count, inspect) in zip(self.segments, spaces, strict=False):
-            row["task"], row["start_boottime"], row["tgid"] = space.task, space.start_boottime, space.tgid
-            row["count"], row["inspect"] = count, inspect
-        self._layout.nr_segments = len(spaces)
-
-    def probe(self) -> bool:
-        """Read the entries of `addresses` into `results`, by the segments that were set: one system call.
-
-        Returns whether every segment could be read; `segments["status"]` tells which could not, and results of
-        those are left as they were.
-        """
-        assert self._layout is not None
-        self._probe.run()
-        return not self._status[: self._layout.nr_segments].any()
+    def set_spaces(self, spaces: Sequence[Space]) -> None:
+        """Say whose the samples of a round are, in their order; `segments["count"]` tells how many are each one's."""
+        for row, space in zip(self.segments, spaces, strict=False):
+            row["task"], row["start_boottime"], row["exec_id"] = space.task, space.start_boottime, space.exec_id
+            row["tgid"] = space.tgid
+        self.request.nr_segments = len(spaces)
 
     def copy_tables(self, space: Space, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Copy the last-level tables of 2 MiB `chunks` (int64 addresses, sorted).
 
-        Yields, for at most `max_copies` chunks at a time: their addresses; int64 results (level 1: copied; level 2 or 3: a
+        Yields, for as many chunks at a time as there are copies: their addresses; int64 results (level 1: copied; level 2 or 3: a
         huge leaf, whose entry this is; 0: nothing there); and uint64 raw entries of shape (n, 512), valid at level
         1, until the next step. Raises TargetGoneError when the process has ended.
         """
-        for first in range(0, len(chunks), self._max_copies):
-            batch = chunks[first : first + self._max_copies]
+        self.set_spaces([space])
+        for first in range(0, len(chunks), self._copies_at_once):
+            batch = chunks[first : first + self._copies_at_once]
             count = len(batch)
-            self.set_segments([(space, count, False)])
+            self.segments["count"][0] = count
             self.addresses[:count] = batch
             self._tables.run()
-            if self._status[0]:
+            if self.request.nr_failed:
                 raise TargetGoneError(f"process {space.pidfd.pid} has ended")
             yield batch, self.results[:count], self._copies[:count]

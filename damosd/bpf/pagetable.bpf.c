@@ -5,7 +5,8 @@
  * Programs:
  *   find_task   iter/task  says where the task_struct of one process lies
  *   locate      syscall    finds the direct map and the array of struct page
- *   probe       syscall    reads the leaf entries of many scattered addresses, of several processes
+ *   probe       syscall    one round of sampling: reads scattered addresses of several processes, counts the
+ *                          pages that were accessed and lists those to be made old
  *   tables      syscall    copies whole last-level page tables, 512 entries at a time
  *
  * No lock is taken and nothing is ever written to the kernel. A page table may be freed and used again while
@@ -84,20 +85,53 @@ struct layout {
 	__u64 phys_mask; /* the bits of an entry that are an address; memory encryption takes some away */
 	__u64 phys_end; /* end of RAM */
 	__u64 vmemmap; /* address of the first struct page, 0 where unknown */
-	__u32 levels;
-	__u32 nr_segments;
+	__u64 levels;
 };
 
-/* A run of addresses of one process. */
-enum { SEGMENT_OK, SEGMENT_STALE, SEGMENT_NO_MEMORY };
+/* What a run is asked for, and in the second part what it answers. */
+struct request {
+	struct layout layout;
+	__u32 nr_segments;
+	__u32 check; /* count the accessed ones among the pages from `checked` on */
+	__u32 prepare; /* list the accessed ones among the pages from `prepared` on */
+	__u32 checked; /* positions in `addresses` */
+	__u32 prepared;
+
+	__u32 nr_failed; /* segments whose status is not OK */
+	__u32 nr_vectors;
+	__u32 nr_shared; /* accessed pages to prepare that cannot be listed */
+	__u32 unused;
+	__u64 bytes; /* in all vectors */
+};
+
+/* The samples of one process: the next `count` of every round. */
+enum { SEGMENT_OK, SEGMENT_STALE, SEGMENT_NO_MEMORY, SEGMENT_EXECED };
 struct segment {
 	__u64 task; /* identity as `find_task` found it: address, start time and pid must all still agree */
 	__u64 start_boottime;
+	__u64 exec_id;
 	__u32 tgid;
 	__u32 count;
-	__u32 inspect; /* tell SHARED and the order of large folios for accessed pages */
-	__u32 status; /* out */
-	__u64 exec_id; /* out: changes with every exec */
+
+	__u32 status;
+	__u32 nr_vectors;
+	__u64 bytes; /* in these vectors */
+	__u32 nr_shared;
+	__u32 unused;
+};
+
+/* One sample's outcome over the rounds. */
+struct state {
+	__u32 nr_accesses;
+	__u32 nr_unobserved;
+	__u32 unseen; /* the page prepared last was young and could not be made old */
+	__u32 unused;
+};
+
+/* struct iovec */
+struct vector {
+	__u64 start;
+	__u64 length;
 };
 
 struct table {
@@ -107,43 +141,29 @@ struct table {
 struct found {
 	__u64 task;
 	__u64 start_boottime;
+	__u64 exec_id;
 	__u32 tgid;
 	__u32 has_memory;
-	__u64 exec_id;
 };
 
-/* User space sets the real sizes before it loads the object. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} addresses SEC(".maps"), results SEC(".maps");
+/* Shared with user space, which sets the real sizes before it loads the object. */
+#define SHARED_ARRAY(value_type, name)                     \
+	struct {                                         \
+		__uint(type, BPF_MAP_TYPE_ARRAY);            \
+		__uint(map_flags, BPF_F_MMAPABLE);           \
+		__uint(max_entries, 1);                      \
+		__type(key, __u32);                          \
+		__type(value, value_type);                   \
+	} name SEC(".maps")
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct segment);
-} segments SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct table);
-} copies SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct found);
-} found SEC(".maps");
+SHARED_ARRAY(struct segment, segments);
+SHARED_ARRAY(__u64, addresses);
+SHARED_ARRAY(__u64, results); /* of the pages prepared, or of the chunks copied */
+SHARED_ARRAY(struct state, states);
+SHARED_ARRAY(struct vector, vectors); /* what to make old, by segment */
+SHARED_ARRAY(__u32, vector_samples); /* which sample each is for */
+SHARED_ARRAY(struct table, copies);
+SHARED_ARRAY(struct found, found);
 
 static __always_inline __u64 peek(__u64 address)
 {
@@ -269,44 +289,104 @@ static __always_inline __u64 inspect(const struct layout *l, __u64 entry, __u32 
 }
 
 struct visit {
-	const struct layout *layout;
+	const struct request *request;
 	__u64 pgd;
-	__u32 first; /* of this segment, in the maps */
-	__u32 next; /* first of the next segment */
-	__u32 inspect;
+	__u64 last_start; /* of the vector before: neighbouring regions may sample one huge page */
+	__u32 first; /* sample of this segment */
+	__u32 next; /* first sample of the next segment */
+	__u32 nr_failed;
+	__u32 nr_vectors;
+	__u32 nr_shared;
+	__u64 bytes;
 };
+
+static __always_inline bool is_present(__u64 entry)
+{
+	return entry & (PRESENT | PROTNONE);
+}
+
+static __always_inline void list(struct visit *v, __u32 sample, __u64 address, __u64 entry, __u64 order)
+{
+	__u64 pages = 1ULL << (order & 31), frame = (entry & v->request->layout.phys_mask) >> 12;
+	__u64 start = address - (frame & (pages - 1)) * 4096;
+	__u32 k = v->nr_vectors;
+	struct vector *vector = bpf_map_lookup_elem(&vectors, &k);
+	__u32 *listed = bpf_map_lookup_elem(&vector_samples, &k);
+
+	if (!vector || !listed || start == v->last_start)
+		return;
+	vector->start = v->last_start = start;
+	vector->length = pages * 4096;
+	*listed = sample;
+	v->nr_vectors++;
+	v->bytes += pages * 4096;
+}
+
+static __always_inline void prepare_one(struct visit *v, __u32 sample, struct state *state)
+{
+	const struct layout *layout = &v->request->layout;
+	__u32 k = v->request->prepared + sample;
+	__u64 *address = bpf_map_lookup_elem(&addresses, &k), *result = bpf_map_lookup_elem(&results, &sample);
+	struct leaf leaf;
+	__u64 entry, out;
+
+	if (!address || !result)
+		return;
+	leaf = walk(layout, v->pgd, *address, 1);
+	entry = leaf.entry;
+	out = (__u64)leaf.level << LEVEL_SHIFT;
+	state->unseen = 0;
+	if (!is_present(entry)) {
+		*result = entry ? out | SWAPPED : out;
+		return;
+	}
+	/* The frame of the very page that was asked for, also inside a huge one. */
+	if (leaf.level == 2)
+		entry = (entry & ~0x1ff000ULL) | (*address & 0x1ff000ULL);
+	else if (leaf.level == 3)
+		entry = (entry & ~0x3ffff000ULL) | (*address & 0x3ffff000ULL);
+	out |= (entry & (layout->phys_mask | FLAGS)) | PRESENT;
+	if (entry & ACCESSED) {
+		__u64 traits = inspect(layout, entry, leaf.level);
+
+		out |= traits;
+		if (traits & SHARED) {
+			state->unseen = 1;
+			v->nr_shared++;
+		} else {
+			list(v, sample, *address, entry, traits >> ORDER_SHIFT);
+		}
+	}
+	*result = out;
+}
 
 static long probe_one(__u32 i, struct visit *v)
 {
-	__u32 k = v->first + i;
-	__u64 *address = bpf_map_lookup_elem(&addresses, &k), *result = bpf_map_lookup_elem(&results, &k);
-	struct leaf leaf;
-	__u64 out;
+	const struct request *r = v->request;
+	__u32 sample = v->first + i, k = r->checked + sample;
+	struct state *state = bpf_map_lookup_elem(&states, &sample);
 
-	if (!address || !result)
+	if (!state)
 		return 1;
-	leaf = walk(v->layout, v->pgd, *address, 1);
-	out = (__u64)leaf.level << LEVEL_SHIFT;
-	if (leaf.entry & (PRESENT | PROTNONE)) {
-		__u64 entry = leaf.entry;
+	if (r->check) {
+		__u64 *address = bpf_map_lookup_elem(&addresses, &k), entry;
 
-		/* The frame of the very page that was asked for, also inside a huge one. */
-		if (leaf.level == 2)
-			entry = (entry & ~0x1ff000ULL) | (*address & 0x1ff000ULL);
-		else if (leaf.level == 3)
-			entry = (entry & ~0x3ffff000ULL) | (*address & 0x3ffff000ULL);
-		out |= (entry & (v->layout->phys_mask | FLAGS)) | PRESENT;
-		if (v->inspect && entry & ACCESSED)
-			out |= inspect(v->layout, entry, leaf.level);
-	} else if (leaf.entry) {
-		out |= SWAPPED;
+		if (!address)
+			return 1;
+		entry = walk(&r->layout, v->pgd, *address, 1).entry;
+		if (state->unseen)
+			state->nr_unobserved++;
+		else if (is_present(entry) && entry & ACCESSED)
+			state->nr_accesses++;
 	}
-	*result = out;
+	if (r->prepare)
+		prepare_one(v, sample, state);
 	return 0;
 }
 
 static long copy_one(__u32 i, struct visit *v)
 {
+	const struct layout *layout = &v->request->layout;
 	__u32 k = v->first + i;
 	__u64 *address = bpf_map_lookup_elem(&addresses, &k), *result = bpf_map_lookup_elem(&results, &k);
 	struct table *copy = bpf_map_lookup_elem(&copies, &k);
@@ -315,90 +395,97 @@ static long copy_one(__u32 i, struct visit *v)
 
 	if (!address || !result || !copy)
 		return 1;
-	leaf = walk(v->layout, v->pgd, *address, 2);
+	leaf = walk(layout, v->pgd, *address, 2);
 	if (leaf.entry & LEAF) {
-		*result = (__u64)leaf.level << LEVEL_SHIFT | PRESENT | (leaf.entry & (v->layout->phys_mask | FLAGS));
+		*result = (__u64)leaf.level << LEVEL_SHIFT | PRESENT | (leaf.entry & (layout->phys_mask | FLAGS));
 		return 0;
 	}
 	*result = 0;
-	table = leaf.entry ? pointee(v->layout, leaf.entry) : 0;
+	table = leaf.entry ? pointee(layout, leaf.entry) : 0;
 	if (table && !bpf_probe_read_kernel(copy, sizeof(*copy), (void *)table))
 		*result = 1ULL << LEVEL_SHIFT;
 	return 0;
 }
 
-static __always_inline void enter(struct segment *s, struct visit *v)
-{
-	struct task_struct *task = (void *)s->task;
-	struct mm_struct *mm;
-
-	v->pgd = 0;
-	if (BPF_CORE_READ(task, tgid) != s->tgid || BPF_CORE_READ(task, start_boottime) != s->start_boottime) {
-		s->status = SEGMENT_STALE;
-		return;
-	}
-	mm = BPF_CORE_READ(task, mm);
-	if (!mm) {
-		s->status = SEGMENT_NO_MEMORY;
-		return;
-	}
-	s->exec_id = BPF_CORE_READ(task, self_exec_id);
-	s->status = SEGMENT_OK;
-	v->pgd = (__u64)BPF_CORE_READ(mm, pgd);
-	v->inspect = s->inspect;
-}
-
-static __always_inline struct segment *next_segment(__u32 i, struct visit *v)
+/* Make the next segment the current one; false when its address space is not there or not the one we knew. */
+static __always_inline bool enter(__u32 i, struct visit *v)
 {
 	struct segment *s = bpf_map_lookup_elem(&segments, &i);
+	struct task_struct *task;
+	struct mm_struct *mm;
 
 	if (!s)
-		return NULL;
+		return false;
 	v->first = v->next;
 	v->next += s->count;
-	enter(s, v);
-	return s;
+	v->last_start = ~0ULL;
+	s->nr_vectors = s->nr_shared = 0;
+	task = (void *)s->task;
+	mm = BPF_CORE_READ(task, mm);
+	if (BPF_CORE_READ(task, tgid) != s->tgid || BPF_CORE_READ(task, start_boottime) != s->start_boottime)
+		s->status = SEGMENT_STALE;
+	else if (!mm)
+		s->status = SEGMENT_NO_MEMORY;
+	else if (BPF_CORE_READ(task, self_exec_id) != s->exec_id)
+		s->status = SEGMENT_EXECED;
+	else
+		s->status = SEGMENT_OK;
+	if (s->status != SEGMENT_OK) {
+		v->nr_failed++;
+		return false;
+	}
+	v->pgd = (__u64)BPF_CORE_READ(mm, pgd);
+	return true;
 }
 
 static long probe_segment(__u32 i, struct visit *v)
 {
-	struct segment *s = next_segment(i, v);
+	__u32 vectors_before = v->nr_vectors, shared_before = v->nr_shared;
+	__u64 bytes_before = v->bytes;
+	struct segment *s;
 
+	if (!enter(i, v))
+		return 0;
+	bpf_loop(v->next - v->first, probe_one, v, 0);
+	s = bpf_map_lookup_elem(&segments, &i);
 	if (!s)
 		return 1;
-	if (v->pgd)
-		bpf_loop(s->count, probe_one, v, 0);
+	s->nr_vectors = v->nr_vectors - vectors_before;
+	s->bytes = v->bytes - bytes_before;
+	s->nr_shared = v->nr_shared - shared_before;
 	return 0;
 }
 
 static long copy_segment(__u32 i, struct visit *v)
 {
-	struct segment *s = next_segment(i, v);
-
-	if (!s)
-		return 1;
-	if (v->pgd)
-		bpf_loop(s->count, copy_one, v, 0);
+	if (!enter(i, v))
+		return 0;
+	bpf_loop(v->next - v->first, copy_one, v, 0);
 	return 0;
 }
 
 SEC("syscall")
-int probe(struct layout *l)
+int probe(struct request *r)
 {
-	struct layout layout = *l;
-	struct visit v = { .layout = &layout };
+	struct request request = *r;
+	struct visit v = { .request = &request };
 
-	bpf_loop(layout.nr_segments, probe_segment, &v, 0);
+	bpf_loop(request.nr_segments, probe_segment, &v, 0);
+	r->nr_failed = v.nr_failed;
+	r->nr_vectors = v.nr_vectors;
+	r->nr_shared = v.nr_shared;
+	r->bytes = v.bytes;
 	return 0;
 }
 
 SEC("syscall")
-int tables(struct layout *l)
+int tables(struct request *r)
 {
-	struct layout layout = *l;
-	struct visit v = { .layout = &layout };
+	struct request request = *r;
+	struct visit v = { .request = &request };
 
-	bpf_loop(layout.nr_segments, copy_segment, &v, 0);
+	bpf_loop(request.nr_segments, copy_segment, &v, 0);
+	r->nr_failed = v.nr_failed;
 	return 0;
 }
 

@@ -64,51 +64,42 @@ def merge(regions: Regions, threshold: int, limit: int) -> Regions:
         return regions
     sizes, counts, ages = size.tolist(), regions.nr_accesses.tolist(), regions.age.tolist()
     merged: list[int] = []
-    head = -1  # region into which we merge; its running values follow
+    head = last = -1  # the region into which we merge, and the one looked at before
     head_size = head_count = head_age = 0
-    last = -1
-    heads: list[tuple[int, int, int]] = []
     for i in candidates.tolist():
         if i - 1 != last:
-            if head >= 0:
-                heads.append((head, head_count, head_age))
             head, head_size, head_count, head_age = i - 1, sizes[i - 1], counts[i - 1], ages[i - 1]
         last = i
         size_i, count_i = sizes[i], counts[i]
         both = head_size + size_i
         if both <= limit and -threshold <= head_count - count_i <= threshold:
             if head_count != count_i:
-                head_count = (head_count * head_size + count_i * size_i) // both
+                counts[head] = head_count = (head_count * head_size + count_i * size_i) // both
             if head_age != ages[i]:
-                head_age = (head_age * head_size + ages[i] * size_i) // both
+                ages[head] = head_age = (head_age * head_size + ages[i] * size_i) // both
             head_size = both
             merged.append(i)
         else:
-            heads.append((head, head_count, head_age))
             head, head_size, head_count, head_age = i, size_i, count_i, ages[i]
-    heads.append((head, head_count, head_age))
-    return _join(regions, np.array(merged, np.int64), np.array(heads, np.int64))
-
-
-def _join(regions: Regions, merged: np.ndarray, heads: np.ndarray) -> Regions:
-    """Drop the regions `merged`, each of which becomes a part of the one before it that stays.
-
-    `heads`: int64, shape (k, 3): region, its nr_accesses and its age afterwards.
-    """
-    if not len(merged):
+    if not merged:
         return regions
+    regions.nr_accesses[:] = counts
+    regions.age[:] = ages
+    return _join(regions, np.array(merged))
+
+
+def _join(regions: Regions, merged: np.ndarray) -> Regions:
+    """Drop the regions `merged` (indices), each of which becomes a part of the one before it that stays."""
     stays = np.ones(len(regions), bool)
     stays[merged] = False
     first = np.flatnonzero(stays)
-    size = regions.size
-    unobserved = np.add.reduceat(regions.nr_unobserved * size, first) // np.add.reduceat(size, first)
-    data = regions.data
-    data[3, heads[:, 0]] = heads[:, 1]
-    data[5, heads[:, 0]] = heads[:, 2]
-    joined = data[:, first]
-    joined[2] = regions.end[np.append(first[1:], len(regions)) - 1]
-    joined[6] = unobserved
-    return Regions(joined)
+    data = regions.data[:, first]
+    data[2, :-1] = regions.end[first[1:] - 1]
+    data[2, -1] = regions.end[-1]
+    if regions.nr_unobserved.any():
+        size = regions.size
+        data[6] = np.add.reduceat(regions.nr_unobserved * size, first) // np.add.reduceat(size, first)
+    return Regions(data)
 
 
 def merge_to_fit(regions: Regions, attrs: Attrs, threshold: int, limit: int) -> Regions:

@@ -26,16 +26,19 @@ def three_ranges(mapped: np.ndarray) -> np.ndarray:
 
 
 def align(ranges: np.ndarray, min_region_sz: int) -> np.ndarray:
-    """Widen `ranges` to multiples of `min_region_sz` bytes.
+    """Widen `ranges` to multiples of `min_region_sz` bytes; those that overlap by that become one.
 
-    Raises ValueError when one is empty or inverted, or when they are unsorted or overlap afterwards, as
-    damon_set_regions() does.
+    Raises ValueError when one is empty or inverted, or when they are unsorted or overlap to begin with.
+    damon_set_regions() refuses the first kind as well, and with it every later change of the mappings.
     """
+    if (ranges[:, 0] >= ranges[:, 1]).any() or (ranges[:-1, 1] > ranges[1:, 0]).any():
+        raise ValueError("ranges must be non-empty, sorted and disjoint")
     start = ranges[:, 0] // min_region_sz * min_region_sz
     end = -(-ranges[:, 1] // min_region_sz) * min_region_sz
-    if (ranges[:, 0] >= ranges[:, 1]).any() or (end[:-1] > start[1:]).any():
-        raise ValueError("ranges must be non-empty, sorted and disjoint")
-    return np.stack((start, end), axis=1)
+    apart = end[:-1] <= start[1:]
+    return np.stack(
+        (np.concatenate((start[:1], start[1:][apart])), np.concatenate((end[:-1][apart], end[-1:]))), axis=1
+    )
 
 
 def set_regions(regions: Regions, target: int, ranges: np.ndarray, min_region_sz: int) -> Regions:

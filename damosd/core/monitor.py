@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The monitor's step machine (kdamond_fn). One step is one sampling interval; whoever calls it keeps the time.
 
-All timing counts steps, never a clock, so that a late step stretches an interval instead of losing samples. Between
-two stops, where regions change or schemes run, checking the last samples and preparing the next is one operation.
+All timing counts steps, never a clock, so that a late step stretches an interval instead of losing samples. Regions
+change and schemes run at stops only; in between a step is one operation, which counts by itself.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from damosd.core.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from damosd.core.operations import Accesses, Operations, SchemeRunner
+    from damosd.core.operations import Operations, SchemeRunner
 
-_DRAWN_AT_ONCE = 32
 _FULL_BP = 10_000
 
 
@@ -66,22 +65,22 @@ class Monitor:
         self._next_update = attrs.update_samples
         self._next_stop = 0
         self._limit = 0
-        self._offsets = np.zeros(1, np.int64)
-        self._drawn = np.zeros((0, 0), np.int64)
-        self._next_drawn = 0
+        self._mapped: dict[int, np.ndarray] = {}
+        self._counting = False  # regions and operations agree on what is sampled
 
     def start(self) -> None:
         """Set up the regions and prepare the first samples."""
         self.running = True
         self._call(self._callbacks.before_start)
-        self._reread(range(self._operations.nr_targets))
+        if self.running:
+            self._reread(range(self._operations.nr_targets))
         self._prepare()
 
     def stop(self) -> None:
         """End monitoring and let go of the targets. May be called again."""
         if not self.running:
             return
-        self.running = False
+        self.running = self._counting = False
         try:
             if self._callbacks.before_terminate:
                 self._callbacks.before_terminate()
@@ -95,31 +94,36 @@ class Monitor:
         """
         self.passed += 1
         if self.passed < self._next_stop:
-            self._count(self._operations.check_and_prepare(self._draw()))
+            self._operations.check_and_prepare()
             self._call(self._callbacks.after_sampling)
-            if self._drop_changed():
+            if self.running and self._drop_changed():
                 self._prepare()
             return
-        self._count(self._operations.check_accesses())
+        self._operations.check_accesses()
+        self._count()
+        self._counting = False
         aggregated = self.passed >= self._next_aggregation
         if aggregated:
             self._aggregate()
         self._call(self._callbacks.after_sampling)
         if aggregated and self._callbacks.after_aggregation:
             self._call(self._callbacks.after_aggregation, self.snapshot())
+        if not self.running:
+            return
         if self._schemes and self.passed >= self._schemes.next_due():
             acted_on = self._schemes.apply(self.snapshot())
             self.regions.age[acted_on] = 0
         if aggregated:
             self._begin_aggregation()
         self._drop_changed()
-        if self.passed >= self._next_update:
+        if self.running and self.passed >= self._next_update:
             self._next_update = self.passed + self.attrs.update_samples
             self._reread(range(self._operations.nr_targets))
         self._prepare()
 
     def snapshot(self) -> Snapshot:
         """Return what is known now. In mid-aggregation nr_accesses blends in the last interval's share."""
+        self._count()
         regions, attrs = self.regions, self.attrs
         left = max(self._next_aggregation - self.passed, 0)
         now = regions.nr_accesses.copy()
@@ -148,24 +152,27 @@ class Monitor:
         As damon_update_monitoring_results(): counts by the ratio of the largest ones, ages by that of the aggregation
         intervals; what was counted in a part of an aggregation is dropped.
         """
+        sampling = self._counting
+        self._count()
+        self._counting = False
         old, self.attrs = self.attrs, attrs
         regions = self.regions
-        in_between = self.passed % max(old.aggr_samples, 1) != 0
-        most, new_most = old.aggr_samples, attrs.aggr_samples
-        for counts in (regions.nr_accesses, regions.last_nr_accesses):
-            counts[:] = counts * _FULL_BP // most * new_most // _FULL_BP
-        if in_between:
+        for counts in (regions.nr_accesses, regions.last_nr_accesses, regions.nr_unobserved):
+            counts[:] = counts * _FULL_BP // old.aggr_samples * attrs.aggr_samples // _FULL_BP
+        regions.age[:] = regions.age * old.aggr_us // attrs.aggr_us
+        self._limit = size_limit(regions, attrs)
+        if self.passed < self._next_aggregation:
             regions.nr_accesses[:] = 0
             regions.nr_unobserved[:] = 0
-        regions.age[:] = regions.age * old.aggr_us // attrs.aggr_us
-        self._next_aggregation = self.passed + attrs.aggr_samples
+            self._next_aggregation = self.passed + attrs.aggr_samples
         self._next_update = self.passed + attrs.update_samples
         if self._schemes:
             self._schemes.reschedule(self.passed, attrs)
-        self._prepare()
+        if sampling:  # else a step is under way, which does it
+            self._prepare()
 
     def _call(self, callback: Callable[..., None] | None, *arguments: object) -> None:
-        if callback is None:
+        if callback is None or not self.running:
             return
         try:
             callback(*arguments)
@@ -176,8 +183,11 @@ class Monitor:
     def _reread(self, targets: Iterable[int]) -> None:
         """Fit the regions of `targets` to their mappings; stop when no target is left."""
         for target in targets:
-            ranges = three_ranges(self._operations.update(target))
-            known = set_regions(self.regions.of(target), target, ranges, self.attrs.min_region_sz)
+            mapped = self._operations.update(target)
+            if mapped is self._mapped.get(target):
+                continue
+            self._mapped[target] = mapped
+            known = set_regions(self.regions.of(target), target, three_ranges(mapped), self.attrs.min_region_sz)
             self.regions = self.regions.replace(target, known)
         self._limit = size_limit(self.regions, self.attrs)
         if self.passed == 0:
@@ -188,18 +198,23 @@ class Monitor:
     def _drop_changed(self) -> bool:
         """Begin anew on targets whose address space is another one; tell whether there were any."""
         changed = self._operations.take_changed()
+        if not changed:
+            return False
+        self._count()
+        self._counting = False
         for target in changed:
+            self._mapped.pop(target, None)
             self.regions = self.regions.replace(target, Regions.empty())
-        if changed:
-            self._reread(changed)
-        return bool(changed)
+        self._reread(changed)
+        return True
 
-    def _count(self, accesses: Accesses) -> None:
-        accessed, observed = accesses
-        if observed is not None:
-            accessed = accessed & observed
-            self.regions.nr_unobserved[:] += ~observed
-        self.regions.nr_accesses[:] += accessed
+    def _count(self) -> None:
+        """Fetch what was counted since the last time, as long as the regions are those that were prepared."""
+        if not self._counting:
+            return
+        nr_accesses, nr_unobserved = self._operations.take_counts()
+        self.regions.nr_accesses[:] += nr_accesses
+        self.regions.nr_unobserved[:] += nr_unobserved
 
     def _aggregate(self) -> None:
         regions, attrs = self.regions, self.attrs
@@ -228,20 +243,16 @@ class Monitor:
         """Start sampling the regions as they are now, and find out when they may change next."""
         if not self.running:
             return
-        due = self._schemes.next_due() if self._schemes else self._next_aggregation
-        self._next_stop = min(self._next_aggregation, self._next_update, due)
-        self._offsets = self.regions.offsets(self._operations.nr_targets)
-        self._next_drawn = len(self._drawn)
-        self._operations.prepare_access_checks(self._offsets, self._draw())
+        stops = [self._next_aggregation, self._next_update, self.passed + self._operations.max_rounds]
+        if self._schemes:
+            stops.append(self._schemes.next_due())
+        self._next_stop = max(min(stops), self.passed + 1)
+        offsets = self.regions.offsets(self._operations.nr_targets)
+        self._operations.prepare_access_checks(offsets, self._draw(self._next_stop - self.passed))
+        self._counting = True
 
-    def _draw(self) -> np.ndarray:
-        """Draw one page in every region. Several rounds are drawn at once, as many as may be used."""
-        if self._next_drawn >= len(self._drawn):
-            regions = self.regions
-            rounds = min(max(self._next_stop - self.passed, 1), _DRAWN_AT_ONCE)
-            pages = self._rng.random((rounds, len(regions))) * (regions.size // PAGE_SIZE)
-            self._drawn = regions.start + pages.astype(np.int64) * PAGE_SIZE
-            self._next_drawn = 0
-        drawn: np.ndarray = self._drawn[self._next_drawn]
-        self._next_drawn += 1
-        return drawn
+    def _draw(self, rounds: int) -> np.ndarray:
+        """Draw one page in every region, for several rounds: int64, shape (rounds, regions)."""
+        regions = self.regions
+        pages = self._rng.random((rounds, len(regions))) * (regions.size // PAGE_SIZE)
+        return regions.start + pages.astype(np.int64) * PAGE_SIZE

@@ -3,44 +3,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
 
     from damosd.core.attrs import Attrs
     from damosd.core.snapshot import Snapshot
 
 
-Accesses: TypeAlias = tuple[np.ndarray, np.ndarray | None]
-"""The outcome of one access check: which pages were accessed (bool, one per region), and which could be observed at
-all (bool likewise, None: all). What was not observed means nothing."""
-
-
 class Operations(Protocol):
-    """One kind of address space.
+    """One kind of address space, whose pages are sampled in rounds of one sampling interval each.
 
-    Regions come as one sampling address each (int64, page-aligned), ordered by target; `offsets` (int64, number of
-    targets + 1) tells where each target's begin. It is a new array whenever it changes.
+    A round has one page for each region, ordered by target, at an address that is a multiple of the page size.
     """
 
     @property
     def nr_targets(self) -> int:
         """How many targets there are, valid or not."""
 
+    @property
+    def max_rounds(self) -> int:
+        """How many rounds' addresses may be given at once."""
+
     def update(self, target: int) -> np.ndarray:
-        """Return the target's mapped ranges: int64, shape (n, 2), sorted; empty for a target that has ended."""
+        """Return the target's mapped ranges: int64, shape (n, 2), sorted; empty for a target that has ended.
+
+        May be the same array as before, which then must not have changed.
+        """
 
     def prepare_access_checks(self, offsets: np.ndarray, addresses: np.ndarray) -> None:
-        """Make the pages at `addresses` old."""
+        """Begin the first of some rounds: make its pages old.
 
-    def check_accesses(self) -> Accesses:
-        """Tell which of the pages made old last were accessed since."""
+        `addresses`: int64, shape (rounds, n); `offsets`: int64, shape (targets + 1,), where in each round the pages of
+        each target begin.
+        """
 
-    def check_and_prepare(self, addresses: np.ndarray) -> Accesses:
-        """Do both at once: tell about the last ones, and make old others, one for each of the same regions."""
+    def check_and_prepare(self) -> None:
+        """End a round by checking and counting which of its pages were accessed, and make the next one's old."""
+
+    def check_accesses(self) -> None:
+        """End the last round."""
+
+    def take_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each region how many rounds found it accessed, and how many could not tell, since last asked."""
 
     def take_changed(self) -> Sequence[int]:
         """Return targets that were given a new address space, or ended, since the last call."""

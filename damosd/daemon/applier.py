@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from damosd.linux.maps import Mappings
     from damosd.ops.vaddr import Vaddr
 
-_CHUNKS_AT_ONCE = 512  # 1 GiB; 2 MiB of our memory
+_CHUNKS_AT_ONCE = 128  # 256 MiB of the target; 3 MiB of our memory while it is counted
 
 
 class Applier:
@@ -36,7 +36,7 @@ class Applier:
         acting = [scheme.action for scheme in engine.schemes if scheme.action in ACTIONS]
         self._actions: dict[str, Advise] = {}
         if acting:
-            tables = PageTables(capacity=_CHUNKS_AT_ONCE, max_segments=1, max_copies=_CHUNKS_AT_ONCE)
+            tables = PageTables(copies=_CHUNKS_AT_ONCE)
             self._actions = {action: ACTIONS[action](tables) for action in acting}
 
     def next_due(self) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import time
@@ -65,6 +66,7 @@ class Session:
     ) -> Summary:
         """Run until a signal, the duration's end or the last target's; tell `on_status` about it meanwhile."""
         first = self.status()
+        gc.freeze()  # what was loaded stays: do not look through it again and again
         with Waiter((pidfd.fd for pidfd in self._operations.pidfds), self._on_signal) as waiter:
             self._monitor.start()
             try:

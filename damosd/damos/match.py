@@ -20,9 +20,9 @@ def match(pattern: AccessPattern, snapshot: Snapshot) -> np.ndarray:
     """
     accesses, age = pattern.nr_accesses, pattern.age
     if pattern.access_unit is AccessUnit.PERCENT:
-        accesses = _scaled(accesses, snapshot.aggr_samples / 100)
+        accesses = _scaled(accesses, snapshot.aggr_samples, 100)
     if pattern.age_unit is AgeUnit.MICROSECONDS:
-        age = _scaled(age, 1 / snapshot.aggr_us)
+        age = _scaled(age, 1, snapshot.aggr_us)
     return (
         snapshot.observed
         & _within(snapshot.size, pattern.sz_bytes)
@@ -31,9 +31,10 @@ def match(pattern: AccessPattern, snapshot: Snapshot) -> np.ndarray:
     )
 
 
-def _scaled(bounds: Bounds, factor: float) -> Bounds:
-    """Convert bounds to another unit, rounded down as the kernel's user tools do."""
-    return Bounds(*(b if b == UNLIMITED else int(b * factor) for b in (bounds.minimum, bounds.maximum)))
+def _scaled(bounds: Bounds, numerator: int, denominator: int) -> Bounds:
+    """Convert bounds to another unit, exactly: rounding would make 1 % of 20 samples fit what is never accessed."""
+    low, high = (b if b == UNLIMITED else b * numerator / denominator for b in (bounds.minimum, bounds.maximum))
+    return Bounds(low, high)
 
 
 def _within(values: np.ndarray, bounds: Bounds) -> np.ndarray:

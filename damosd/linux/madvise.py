@@ -44,6 +44,15 @@ class Advice(IntEnum):
     COLLAPSE = 25
 
 
+def try_process_madvise(pidfd: int, vectors: int, count: int, advice: Advice) -> int:
+    """Make one call on `count` struct iovec at the address `vectors`; return the bytes advised, -1 for an error.
+
+    For those who call often and know how many bytes it should be; `process_madvise` finds out about the rest.
+    """
+    advised: int = _syscall(_SYS_PROCESS_MADVISE, pidfd, vectors, min(count, _MAX_VECTORS), advice, 0)
+    return advised
+
+
 def process_madvise(pidfd: int, vectors: np.ndarray, advice: Advice) -> np.ndarray | None:
     """Give `advice` on every range, going on after one that fails.
 

@@ -46,16 +46,21 @@ def parse(text: bytes) -> Mappings:
     )
 
 
-def read(proc: str) -> Mappings:
-    """Read the mappings of the process whose /proc directory is `proc`.
+def read_text(proc: str) -> bytes:
+    """Read the maps file of the process whose /proc directory is `proc`.
 
     Raises TargetGoneError when it has ended, PrivilegeError when it is another user's and CAP_SYS_PTRACE is missing.
     """
     try:
-        return parse(Path(proc, "maps").read_bytes())
+        return Path(proc, "maps").read_bytes()
     except (FileNotFoundError, ProcessLookupError) as error:
         raise TargetGoneError("the process has ended") from error
     except PermissionError as error:
         raise PrivilegeError(
-            f"{proc}/maps cannot be read: {error.strerror}", hint="run as root, or with CAP_SYS_PTRACE"
+            f"the mappings of a process cannot be read: {error.strerror}", hint="run as root, or with CAP_SYS_PTRACE"
         ) from error
+
+
+def read(proc: str) -> Mappings:
+    """Read the mappings of the process whose /proc directory is `proc`. Raises as `read_text`."""
+    return parse(read_text(proc))

@@ -19,6 +19,10 @@ from damosd.linux.pidfd import Pidfd
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_SAMPLES = 1024  # to begin with
+_ROUNDS = 32
+_NOTHING = np.zeros((0, 2), np.int64)
+
 
 class Vaddr:
     """Operations on the processes `pids`, held from now on by descriptor.
@@ -29,11 +33,12 @@ class Vaddr:
 
     def __init__(self, pids: Sequence[int]) -> None:
         self.pidfds: list[Pidfd] = []
+        self._mappings: dict[int, tuple[bytes, maps.Mappings]] = {}
         try:
             for pid in pids:
                 self.pidfds.append(Pidfd(pid))
-                maps.read(self.pidfds[-1].proc)
-            self._tables = PageTables(capacity=4096, max_segments=2 * len(pids))
+                maps.read_text(self.pidfds[-1].proc)
+            self._tables = PageTables(samples=_SAMPLES, rounds=_ROUNDS, spaces=len(pids))
             self._check = AccessedBit(self._tables, self.pidfds)
         except BaseException:
             self._close()
@@ -44,35 +49,51 @@ class Vaddr:
         """How many targets there are, valid or not."""
         return len(self.pidfds)
 
+    @property
+    def max_rounds(self) -> int:
+        """How many rounds' addresses may be given at once."""
+        return self._check.rounds
+
     def space(self, target: int) -> Space:
         """Return the target's address space, as actions take it."""
         return self._check.space(target)
 
     def update(self, target: int) -> np.ndarray:
-        """Return the target's mapped ranges: int64, shape (n, 2), sorted; empty for a target that has ended."""
+        """Return the target's mapped ranges: int64, shape (n, 2), sorted; empty for a target that has ended.
+
+        It is the same array as before when nothing has changed.
+        """
         self._check.forget_refusals(target)
         try:
             return self.mappings(target).ranges
         except TargetGoneError:
-            return np.zeros((0, 2), np.int64)
+            return _NOTHING
 
     def mappings(self, target: int) -> maps.Mappings:
-        """Return the target's mappings. Raises TargetGoneError when it has ended."""
+        """Return the target's mappings as they are now. Raises TargetGoneError when it has ended."""
         if not self.target_valid(target):
             raise TargetGoneError(f"process {self.pidfds[target].pid} has ended")
-        return maps.read(self.pidfds[target].proc)
+        text = maps.read_text(self.pidfds[target].proc)
+        known = self._mappings.get(target)
+        if known is None or known[0] != text:  # parsing costs more than reading
+            known = self._mappings[target] = (text, maps.parse(text))
+        return known[1]
 
     def prepare_access_checks(self, offsets: np.ndarray, addresses: np.ndarray) -> None:
-        """Make the pages at `addresses` old."""
-        self._check.prepare(offsets, addresses)
+        """Begin the first of some rounds: make its pages old."""
+        self._check.begin(offsets, addresses)
 
-    def check_accesses(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Tell which of the pages made old last were accessed since, and which could be observed (None: all)."""
-        return self._check.check()
+    def check_and_prepare(self) -> None:
+        """End a round and begin the next, in one reading of the page tables."""
+        self._check.advance()
 
-    def check_and_prepare(self, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Do both in one reading of the page tables; `addresses` stand for the same regions as those given last."""
-        return self._check.check_and_prepare(addresses)
+    def check_accesses(self) -> None:
+        """End the last round."""
+        self._check.finish()
+
+    def take_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each region how many rounds found it accessed, and how many could not tell, since last asked."""
+        return self._check.take_counts()
 
     def take_changed(self) -> list[int]:
         """Return targets that were given a new address space, or ended, since the last call."""

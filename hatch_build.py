@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,20 +25,8 @@ class BpfBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # its configu
         if clang is None:
             self.app.display_warning("clang is not installed: building without the BPF access check")
             return
+        # Debian keeps <asm/types.h> in the directory of the architecture, which clang does not search for bpf.
+        headers = f"/usr/include/{platform.machine()}-linux-gnu"
         for source in sorted(Path(self.root, "damosd/bpf").glob("*.bpf.c")):
-            subprocess.run(
-                [
-                    clang,
-                    "-O2",
-                    "-g",
-                    "-Wall",
-                    "-Werror",
-                    "-target",
-                    "bpf",
-                    "-c",
-                    source,
-                    "-o",
-                    source.with_suffix(".o"),
-                ],
-                check=True,
-            )
+            command = [clang, "-O2", "-g", "-Wall", "-Werror", f"-I{headers}", "-target", "bpf", "-c", source]
+            subprocess.run([*command, "-o", source.with_suffix(".o")], check=True)

@@ -221,9 +221,9 @@ class PageTables:
     def copy_tables(self, space: Space, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Copy the last-level tables of 2 MiB `chunks` (int64 addresses, sorted).
 
-        Yields, for as many chunks at a time as there are copies: their addresses; int64 results (level 1: copied; level 2 or 3: a
-        huge leaf, whose entry this is; 0: nothing there); and uint64 raw entries of shape (n, 512), valid at level
-        1, until the next step. Raises TargetGoneError when the process has ended.
+        Yields, for as many chunks at a time as there are copies: their addresses; int64 results (level 1: copied;
+        level 2 or 3: a huge leaf, whose entry this is; 0: nothing there); and uint64 raw entries of shape (n, 512),
+        valid at level 1, until the next step. Raises TargetGoneError when the process has ended.
         """
         self.set_spaces([space])
         for first in range(0, len(chunks), self._copies_at_once):

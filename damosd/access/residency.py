@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from damosd.access.pagetable import CHUNK, PAGE, PRESENT, PageTables, Space
+from damosd.access.pagetable import CHUNK, PAGE, PageTables, Space
 
 _RAW_PRESENT = np.uint64(1 << 0 | 1 << 8)  # _PAGE_PRESENT, _PAGE_PROTNONE
 _RAW_ACCESSED = np.uint64(1 << 5)

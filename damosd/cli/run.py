@@ -46,10 +46,10 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     targets = parser.add_argument_group("targets")
     targets.add_argument("--pid", type=int, action="append", default=[], help="a process; may be given several times")
     targets.add_argument("--comm", metavar="NAME", help="all processes of this name, as `ps -o comm` shows it")
-    targets.add_argument("run_command", nargs="*", metavar="COMMAND", help="start this and monitor it; put -- before it")
+    targets.add_argument("run_command", nargs="*", metavar="COMMAND", help="start this, after a --, and monitor it")
     schemes = parser.add_argument_group("schemes")
     schemes.add_argument(
-        "--scheme", type=Path, action="append", default=[], metavar="FILE", help="a scheme file; may be given several times"
+        "--scheme", type=Path, action="append", default=[], metavar="FILE", help="a scheme file; several may be given"
     )
     schemes.add_argument("--dry-run", action="store_true", help="show what schemes would do, and change no memory")
     attrs = parser.add_argument_group("monitoring")

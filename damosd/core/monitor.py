@@ -126,14 +126,13 @@ class Monitor:
         self._count()
         regions, attrs = self.regions, self.attrs
         left = max(self._next_aggregation - self.passed, 0)
+        taken = attrs.aggr_samples - left
         now = regions.nr_accesses.copy()
-        if left:  # damon_nr_accesses_mvsum
-            left_bp = _FULL_BP * left // attrs.aggr_samples
-            now = (
-                regions.last_nr_accesses.copy()
-                if left_bp == _FULL_BP
-                else now + regions.last_nr_accesses * left_bp // _FULL_BP
-            )
+        if left:
+            observed = taken - regions.nr_unobserved
+            estimate = now * taken // np.maximum(observed, 1)
+            share = regions.last_nr_accesses * (_FULL_BP * left // attrs.aggr_samples) // _FULL_BP
+            now = np.where(observed > 0, estimate + share, regions.last_nr_accesses)  # damon_nr_accesses_mvsum
         return Snapshot(
             passed=self.passed,
             sample_us=attrs.sample_us,
@@ -143,7 +142,7 @@ class Monitor:
             end=regions.end,
             nr_accesses=now,
             age=regions.age.copy(),
-            observed=(regions.nr_unobserved < attrs.aggr_samples - left) | (left == attrs.aggr_samples),
+            observed=(regions.nr_unobserved < taken) | (taken == 0),
         )
 
     def set_attrs(self, attrs: Attrs) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import given, settings
@@ -14,11 +15,13 @@ from support.reference import Kdamond
 from support.strategies import Scenario, happen, reference_rows, rows, scenarios
 
 from damosd.core.adjust import size_limit
-from damosd.core.attrs import Attrs
 from damosd.core.layout import align, three_ranges
 from damosd.core.monitor import Callbacks, Monitor
-from damosd.core.regions import Regions
-from damosd.core.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from damosd.core.attrs import Attrs
+    from damosd.core.regions import Regions
+    from damosd.core.snapshot import Snapshot
 
 
 @settings(max_examples=150)
@@ -45,8 +48,7 @@ def test_a_run_is_the_reference_models(scenario: Scenario) -> None:
         plain.step(accessed.tolist(), observed.tolist(), operations.changes[-1], generator.take_tenths())
         snapshot = monitor.snapshot()
         assert rows(monitor.regions) == reference_rows(plain.targets)
-        if all(region.unobserved == 0 for region in plain.regions):
-            assert snapshot.nr_accesses.tolist() == plain.nr_accesses()
+        assert snapshot.nr_accesses.tolist() == plain.nr_accesses()
 
 
 @settings(max_examples=150)
@@ -107,7 +109,7 @@ def test_number_of_regions(scenario: Scenario) -> None:
     mappings call for, adds less than min. Splitting never goes above max_nr_regions.
     """
     operations = FakeOperations(scenario.targets)
-    counts = []
+    counts: list[tuple[int, int]] = []
 
     def check(snapshot: Snapshot) -> None:
         attributes, total = monitor.attrs, int(snapshot.size.sum())

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The truth a workload tells, compared with what the kernel says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.kernel
+
+MIB = 1 << 20
+SIZE = 64 * MIB
+HOT = SIZE // 2
+# clear_refs does not flush the TLB: the few hot pages whose translation survives in it all the time stay old.
+CACHED = HOT // 50
+INTERPRETER = 60 * MIB  # and numpy, at most
+
+
+def referenced_bytes(pid: int, start: int) -> int:
+    """Return how much of the mapping at `start` was accessed since clear_refs, as the kernel has it."""
+    smaps = Path(f"/proc/{pid}/smaps").read_text()
+    found = re.search(rf"^{start:x}-(?:.|\n)*?^Referenced: *(\d+) kB", smaps, re.MULTILINE)
+    assert found
+    return int(found[1]) * 1024
+
+
+# smaps takes a whole folio of a file for referenced when one of its pages is.
+@pytest.mark.parametrize(
+    ("pattern", "kind", "blur_bytes"),
+    [
+        ("hot-cold", "anon", 0),
+        ("random", "anon", 0),
+        ("hot-cold", "shared", 0),
+        ("random", "shared", 0),
+        ("hot-cold", "file", 2 * MIB),
+    ],
+)
+def test_the_kernel_sees_the_hot_pages_accessed_and_no_others(pattern: str, kind: str, blur_bytes: int) -> None:
+    """After all pages were made old, those that become young again are as many as are said to be hot."""
+    command = [sys.executable, "-m", "damosd", "workload", pattern, "--size", str(SIZE), "--hot", "1/2", "--kind", kind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        start = json.loads(process.stdout.readline())
+        phase = json.loads(process.stdout.readline())
+        Path(f"/proc/{process.pid}/clear_refs").write_text("1")
+        time.sleep(1)
+        referenced = referenced_bytes(process.pid, start["areas"][0]["start"])
+        resident = psutil.Process(process.pid).memory_info().rss
+        process.terminate()
+        process.stdout.read()
+    assert process.returncode == 0
+    assert sum(end - first for first, end in phase["hot"]) == start["hot_bytes"] == HOT
+    assert HOT - CACHED <= referenced <= HOT + blur_bytes
+    assert SIZE <= resident <= SIZE + INTERPRETER

@@ -27,6 +27,7 @@ Try everything damosd needs of this machine, harmlessly, and tell what works,
 what does not, and why. The exit code is 0 when processes can be monitored,
 else 1."""
 
+_RUN_NEEDS = "accessed bit (BPF)"
 _GREEN, _RED, _PLAIN = "\033[32m", "\033[31m", "\033[0m"
 _NARROWEST, _WIDEST = 60, 120
 
@@ -117,6 +118,8 @@ def _verdict(findings: Sequence[Finding]) -> str:
         return "No process can be monitored here: none of the access checks works."
     lacking = [finding.feature.name for finding in findings if not finding.feature.works]
     limit = " But other users' processes may be out of reach: see capabilities." if "capabilities" in lacking else ""
+    if _RUN_NEEDS not in working:
+        limit += f" `damosd run` cannot run: it needs the {_RUN_NEEDS}."
     return f"Processes can be monitored here, by: {', '.join(working)}.{limit}"
 
 
@@ -132,6 +135,7 @@ def _probes() -> tuple[tuple[Group, Callable[[], Feature]], ...]:
     # Imported only now: they need numpy, which takes longer than `damosd --help` may.
     from damosd.access import accessed_bit  # noqa: PLC0415
     from damosd.linux import (  # noqa: PLC0415
+        bpf,
         caps,
         clear_refs,
         damon_sysfs,
@@ -153,6 +157,8 @@ def _probes() -> tuple[tuple[Group, Callable[[], Feature]], ...]:
         (Group.ACTIONS, madvise.probe),
         (Group.ACTIONS, swap.probe),
         (Group.ACTIONS, thp.probe),
+        (Group.ENVIRONMENT, bpf.probe),
+        (Group.ENVIRONMENT, bpf.probe_btf),
         (Group.ENVIRONMENT, caps.probe),
         (Group.ENVIRONMENT, pidfd.probe),
         (Group.ENVIRONMENT, pagemap.probe),

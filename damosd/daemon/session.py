@@ -33,14 +33,21 @@ if TYPE_CHECKING:
 class Session:
     """Monitors the processes `pids` and runs `schemes` on them.
 
-    Raises TargetGoneError, TargetRefusedError, PrivilegeError or UnavailableError when that cannot begin.
+    `on_snapshot` is given every aggregation's snapshot; what it raises ends the run. Raises TargetGoneError, TargetRefusedError, PrivilegeError or UnavailableError when that cannot begin.
     """
 
     def __init__(
-        self, pids: Sequence[int], attrs: Attrs, schemes: Sequence[Scheme] = (), *, dry_run: bool = False
+        self,
+        pids: Sequence[int],
+        attrs: Attrs,
+        schemes: Sequence[Scheme] = (),
+        *,
+        dry_run: bool = False,
+        on_snapshot: Callable[[Snapshot], None] = lambda _: None,
     ) -> None:
         self.attrs = attrs
         self._dry_run = dry_run
+        self._on_snapshot = on_snapshot
         self._operations = Vaddr(pids)
         self._engine = Engine(schemes, attrs)
         self._applier = Applier(self._engine, self._operations, dry_run=dry_run)
@@ -103,6 +110,7 @@ class Session:
 
     def _keep(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self._on_snapshot(snapshot)
 
     def status(self) -> Status:
         """Return the figures of this moment; CPU shares are since the last call."""

@@ -12,16 +12,18 @@ import errno
 import functools
 import mmap
 import os
+import sys
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p, sizeof
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from damosd.errors import PrivilegeError, UnavailableError
+from damosd.linux.feature import Feature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 LIBRARY = "libbpf.so.1"
 
@@ -77,7 +79,12 @@ _SIGNATURES = {
     "bpf_link__destroy": (c_int, [c_void_p]),
     "bpf_iter_create": (c_int, [c_int]),
     "bpf_prog_test_run_opts": (c_int, [c_int, POINTER(_RunOptions)]),
+    "bpf_map_create": (c_int, [c_int, c_char_p, c_uint32, c_uint32, c_uint32, c_void_p]),
 }
+
+_BPF_MAP_TYPE_ARRAY = 2
+_BTF = Path("/sys/kernel/btf/vmlinux")
+_BTF_MAGIC = 0xEB9F
 
 
 @functools.cache
@@ -204,3 +211,30 @@ class Program:
         """Run it once, in this thread: one system call. Raises OSError."""
         if self._run(self._fd, self._options_ref):
             raise _failed("a BPF program did not run", ctypes.get_errno())
+
+
+def probe() -> Feature:
+    """Create a BPF map with the system's libbpf."""
+    try:
+        fd = _libbpf().bpf_map_create(_BPF_MAP_TYPE_ARRAY, b"damosd_probe", 4, 8, 1, None)
+        if fd < 0:
+            raise _failed("a BPF map cannot be created", ctypes.get_errno())
+    except OSError as error:
+        return Feature("bpf", works=False, detail=str(error), hint=getattr(error, "hint", ""))
+    os.close(fd)
+    return Feature("bpf", works=True, detail=f"{LIBRARY} is there, and the kernel lets us use it")
+
+
+def probe_btf() -> Feature:
+    """Read the head of the kernel's own type information, which programs are fitted to it by."""
+    try:
+        with _BTF.open("rb") as file:
+            magic = int.from_bytes(file.read(2), sys.byteorder)
+            size = file.seek(0, os.SEEK_END)
+    except OSError as error:
+        return Feature(
+            "btf", works=False, detail=f"{_BTF}: {error.strerror}", hint="needs a kernel with CONFIG_DEBUG_INFO_BTF"
+        )
+    if magic != _BTF_MAGIC:
+        return Feature("btf", works=False, detail=f"{_BTF} is not BTF")
+    return Feature("btf", works=True, detail=f"{_BTF}, {size / 2**20:.1f} MiB")

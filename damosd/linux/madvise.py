@@ -108,4 +108,4 @@ def probe() -> Feature:
         return Feature(
             "process_madvise", works=False, detail=os.strerror(int(errnos[0])), hint="needs Linux 5.10 or newer"
         )
-    return Feature("process_madvise", works=True, detail="COLD works; PAGEOUT, WILLNEED and COLLAPSE go the same way")
+    return Feature("process_madvise", works=True, detail="COLD works on ourselves; on others it takes SYS_PTRACE and SYS_NICE")

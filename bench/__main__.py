@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`make bench`: all measurements, or those whose names are given, as one table."""
+
+from __future__ import annotations
+
+import sys
+
+from bench import accuracy, cost, reclaim
+from bench.report import machine, table
+
+_MEASUREMENTS = {
+    "accuracy": accuracy.hot_cold,
+    "zigzag": accuracy.zigzag,
+    "cpu": cost.cpu,
+    "calls": cost.system_calls,
+    "throughput": cost.throughput,
+    "footprint": cost.footprint,
+    "prcl": reclaim.prcl,
+}
+
+
+def main() -> int:
+    """Measure and print."""
+    names = sys.argv[1:] or list(_MEASUREMENTS)
+    unknown = set(names) - set(_MEASUREMENTS)
+    if unknown:
+        print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(_MEASUREMENTS)}", file=sys.stderr)
+        return 2
+    rows = []
+    print(machine(), flush=True)
+    for name in names:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        rows += _MEASUREMENTS[name]()
+    print(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

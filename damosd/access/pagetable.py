@@ -8,7 +8,7 @@ end below 2^56 and a result's top bits stay clear.
 from __future__ import annotations
 
 import mmap
-import secrets
+import os
 from ctypes import Structure, c_uint32, c_uint64
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +173,7 @@ class PageTables:
             if hasattr(mmap, "MADV_NOHUGEPAGE"):
                 pages.madvise(mmap.MADV_NOHUGEPAGE)
             words = np.frombuffer(pages, np.uint64).reshape(_WITNESSES, -1)
-            magic = secrets.randbits(48) << 8
+            magic = int.from_bytes(os.urandom(6), "little") << 8
             words[:, 0] = magic + np.arange(_WITNESSES, dtype=np.uint64)
             search = _Search(address=words.ctypes.data, magic=magic, nr_pages=_WITNESSES, steps=_MAX_GIB)
             del words

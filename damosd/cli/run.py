@@ -113,9 +113,9 @@ def _attrs(args: argparse.Namespace) -> Attrs:
 def _schemes(paths: list[Path]) -> list[Scheme]:
     if not paths:
         return []
-    from damosd.config.schemefile import load_scheme_file  # noqa: PLC0415  # brings in pydantic
+    from damosd.config.load import load_scheme_files  # noqa: PLC0415  # not for --help
 
-    return [scheme for path in paths for scheme in load_scheme_file(path)]
+    return load_scheme_files(paths)
 
 
 def _targets(args: argparse.Namespace) -> tuple[list[int], subprocess.Popen[bytes] | None]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from damosd.errors import ConfigError
@@ -37,5 +38,9 @@ class ConfigFileError(ConfigError):
     """A file cannot be used; the message has one line for each of its `problems`, in the file's order."""
 
     def __init__(self, problems: Iterable[Problem], *, hint: str = "") -> None:
-        self.problems = tuple(sorted(problems, key=lambda problem: problem.mark or Mark(0, 0)))
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.path, problem.mark or Mark(0, 0))))
         super().__init__("\n".join(map(str, self.problems)), hint=hint)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let it be pickled: it is made of problems, not of its message."""
+        return partial(type(self), hint=self.hint), (self.problems,)

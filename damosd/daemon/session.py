@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 class Session:
     """Monitors the processes `pids` and runs `schemes` on them.
 
-    `on_snapshot` is given every aggregation's snapshot; what it raises ends the run. Raises TargetGoneError, TargetRefusedError, PrivilegeError or UnavailableError when that cannot begin.
+    `on_snapshot` is given every aggregation's snapshot; what it raises ends the run. Raises TargetGoneError,
+    TargetRefusedError, PrivilegeError or UnavailableError when that cannot begin.
     """
 
     def __init__(

@@ -108,4 +108,5 @@ def probe() -> Feature:
         return Feature(
             "process_madvise", works=False, detail=os.strerror(int(errnos[0])), hint="needs Linux 5.10 or newer"
         )
-    return Feature("process_madvise", works=True, detail="COLD works on ourselves; on others it takes SYS_PTRACE and SYS_NICE")
+    detail = "COLD works on ourselves; on others it takes SYS_PTRACE and SYS_NICE"
+    return Feature("process_madvise", works=True, detail=detail)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Sleeping until a moment, a signal or the end of a target."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+from damosd.daemon.wait import Waiter
+
+
+def test_it_sleeps_until_the_moment_and_not_longer_than_needed() -> None:
+    """Without any event it returns False, not before the moment."""
+    with Waiter([], lambda _: None) as waiter:
+        moment = time.monotonic() + 0.003
+        assert not waiter.until(moment)
+        assert time.monotonic() >= moment
+        assert not waiter.until(time.monotonic() - 1)
+
+
+def test_a_signal_wakes_it_and_is_reported_once() -> None:
+    """SIGTERM ends a long sleep at once and reaches the caller; afterwards it sleeps again."""
+    seen: list[signal.Signals] = []
+    with Waiter([], seen.append) as waiter:
+        sender = subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -TERM {os.getpid()}"])
+        begun = time.monotonic()
+        assert waiter.until(begun + 30)
+        assert time.monotonic() - begun < 20
+        assert not waiter.until(time.monotonic() + 0.01)
+        sender.wait()
+    assert seen == [signal.SIGTERM]
+
+
+def test_handlers_are_put_back() -> None:
+    """After use the process handles signals as before."""
+    before = signal.getsignal(signal.SIGINT)
+    with Waiter([], lambda _: None):
+        assert signal.getsignal(signal.SIGINT) != before
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_the_end_of_a_target_wakes_it_once() -> None:
+    """A process that ends cuts the sleep short, but does not keep it from sleeping from then on."""
+    child = subprocess.Popen(["sleep", "0.1"])
+    pidfd = os.pidfd_open(child.pid)
+    try:
+        with Waiter([pidfd], lambda _: None) as waiter:
+            begun = time.monotonic()
+            assert waiter.until(begun + 30)
+            assert time.monotonic() - begun < 20
+            assert not waiter.until(time.monotonic() + 0.01)
+    finally:
+        os.close(pidfd)
+        child.wait()

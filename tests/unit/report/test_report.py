@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How a run is shown."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from damosd.report.status import SCHEMA, SchemeStatus, Status, Summary, TargetStatus, as_json
+from damosd.report.table import status_table
+from damosd.report.text import mib, status_line, summary_lines
+
+TARGET = TargetStatus(
+    pid=42, comm="redis", alive=True, rss_bytes=400 << 20, working_set_bytes=30 << 20, nr_regions=25
+)
+SCHEME = SchemeStatus(
+    name="prcl",
+    action="pageout",
+    nr_tried=9,
+    sz_tried=380 << 20,
+    nr_applied=8,
+    sz_applied=370 << 20,
+    errors={"EINVAL": 2},
+)
+STATUS = Status(
+    elapsed_s=12.0,
+    passed=2400,
+    targets=(TARGET,),
+    schemes=(SCHEME,),
+    cpu_percent=0.8,
+    total_cpu_percent=0.9,
+    own_rss_bytes=50 << 20,
+    dry_run=False,
+)
+
+
+def drawn(status: Status) -> str:
+    """Return the table as plain text."""
+    console = Console(file=io.StringIO(), width=120)
+    console.print(status_table(status))
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("show", [status_line, drawn])
+def test_every_figure_is_shown(show: object) -> None:
+    """Both ways of showing a moment name target, sizes, regions, tried, applied, refusals and own cost."""
+    assert callable(show)
+    text = show(STATUS)
+    for figure in ("redis", "42", "400.0 MiB", "30.0 MiB", "25", "380.0 MiB", "370.0 MiB", "EINVAL", "0.80 %"):
+        assert figure in text
+
+
+@pytest.mark.parametrize("show", [status_line, drawn])
+def test_a_dry_run_does_not_claim_to_have_applied(show: object) -> None:
+    """What a dry run would do is called that."""
+    assert callable(show)
+    assert "would apply" in show(replace(STATUS, dry_run=True))
+    assert "would apply" not in show(STATUS)
+
+
+@pytest.mark.parametrize("show", [status_line, drawn])
+def test_a_target_that_ended_is_said_so(show: object) -> None:
+    """An ended target has no sizes any more."""
+    assert callable(show)
+    text = show(replace(STATUS, targets=(replace(TARGET, alive=False),)))
+    assert "ended" in text
+    assert "400.0 MiB" not in text
+
+
+def test_the_summary_compares_first_and_last() -> None:
+    """The end of a run tells why it ended, memory before and after, and our cost over the whole."""
+    last = replace(STATUS, elapsed_s=60.0, targets=(replace(TARGET, rss_bytes=50 << 20),))
+    text = "\n".join(summary_lines(Summary("stopped by SIGINT", STATUS, last)))
+    for figure in ("stopped by SIGINT after 60.0 s", "400.0 MiB -> 50.0 MiB", "0.90 % of one CPU", "2400 sampling"):
+        assert figure in text
+
+
+def test_json_carries_schema_and_event() -> None:
+    """A line of JSON says which version it is, what it is about, and has all figures by name."""
+    line = json.loads(json.dumps(as_json("status", STATUS)))
+    assert (line["schema"], line["event"]) == (SCHEMA, "status")
+    assert line["targets"][0]["rss_bytes"] == 400 << 20
+    assert line["schemes"][0]["errors"] == {"EINVAL": 2}
+
+
+def test_sizes_have_one_unit() -> None:
+    """Sizes are MiB with one decimal, whatever their magnitude."""
+    assert (mib(0), mib(1536 << 10), mib(3 << 40)) == ("0.0 MiB", "1.5 MiB", "3,145,728.0 MiB")

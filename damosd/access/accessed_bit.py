@@ -24,7 +24,7 @@ from damosd.access.pagetable import NR_ACCESSES, NR_UNOBSERVED, PAGE, UNSEEN, Pa
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, maps
 from damosd.linux.feature import Feature
-from damosd.linux.madvise import Advice, process_madvise, try_process_madvise
+from damosd.linux.madvise import MAX_VECTORS, Advice, process_madvise, try_process_madvise
 from damosd.linux.pidfd import Pidfd
 
 SHARED_AGING_CPU = 0.001
@@ -53,6 +53,7 @@ class AccessedBit:
         self._targets = [_Target(pidfd, tables.find(pidfd)) for pidfd in pidfds]
         self._changed: set[int] = set()
         self._count = 0
+        self._offsets = np.zeros(len(pidfds) + 1, np.int64)
         self._share_arrays()
 
     def space(self, target: int) -> Space:
@@ -91,6 +92,7 @@ class AccessedBit:
             self._share_arrays()
         self._addresses[: addresses.size] = addresses.ravel()
         self._states[: self._count] = 0
+        self._offsets = offsets
         self._segments["count"] = np.diff(offsets)
         self._request.check, self._request.prepare = False, True
         self._request.prepared = 0
@@ -133,6 +135,7 @@ class AccessedBit:
         """Take care of targets that exec'd, ended, or lost the thread we knew them by."""
         for index in np.flatnonzero(self._segments["status"]).tolist():
             target = self._targets[index]
+            self._states[self._offsets[index] : self._offsets[index + 1], UNSEEN] = True
             if target.ended:
                 continue
             try:
@@ -166,7 +169,7 @@ class AccessedBit:
             first += nr_vectors
 
     def _advise_cold(self, target: _Target, first: int, count: int, nr_bytes: int) -> None:
-        if not len(target.refused):
+        if not len(target.refused) and count <= MAX_VECTORS:
             done = try_process_madvise(target.pidfd.fd, self._first_vector + 16 * first, count, Advice.COLD)
             if done == nr_bytes:
                 return

@@ -121,9 +121,7 @@ def _schemes(paths: list[Path]) -> list[Scheme]:
 def _targets(args: argparse.Namespace) -> tuple[list[int], subprocess.Popen[bytes] | None]:
     """Return the pids to monitor, and the command if we started one."""
     if bool(args.pid) + bool(args.comm) + bool(args.run_command) != 1:
-        raise UsageError(
-            "give the targets in one way: --pid, --comm or -- COMMAND", hint="see `damosd run --help`"
-        )
+        raise UsageError("give the targets in one way: --pid, --comm or -- COMMAND", hint="see `damosd run --help`")
     if args.run_command:
         try:
             child = subprocess.Popen(args.run_command)

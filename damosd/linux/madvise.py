@@ -21,7 +21,7 @@ from damosd.linux.feature import Feature
 from damosd.linux.pidfd import Pidfd
 
 _SYS_PROCESS_MADVISE = 440  # the same on every architecture
-_MAX_VECTORS = 1024  # UIO_MAXIOV
+MAX_VECTORS = 1024  # UIO_MAXIOV
 
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_ssize_t
@@ -45,11 +45,12 @@ class Advice(IntEnum):
 
 
 def try_process_madvise(pidfd: int, vectors: int, count: int, advice: Advice) -> int:
-    """Make one call on `count` struct iovec at the address `vectors`; return the bytes advised, -1 for an error.
+    """Make one call on `count` struct iovec (at most MAX_VECTORS) at the address `vectors`.
 
-    For those who call often and know how many bytes it should be; `process_madvise` finds out about the rest.
+    Return the bytes advised, -1 for an error. For those who call often and know how many bytes it should be;
+    `process_madvise` finds out about the rest.
     """
-    advised: int = _syscall(_SYS_PROCESS_MADVISE, pidfd, vectors, min(count, _MAX_VECTORS), advice, 0)
+    advised: int = _syscall(_SYS_PROCESS_MADVISE, pidfd, vectors, count, advice, 0)
     return advised
 
 
@@ -65,7 +66,7 @@ def process_madvise(pidfd: int, vectors: np.ndarray, advice: Advice) -> np.ndarr
     base = vectors.ctypes.data
     done = 0
     while done < count:
-        batch = min(count - done, _MAX_VECTORS)
+        batch = min(count - done, MAX_VECTORS)
         advised = _syscall(_SYS_PROCESS_MADVISE, pidfd, base + done * 16, batch, advice, 0)
         code = ctypes.get_errno() if advised < 0 else 0
         if code in (errno.EINTR, errno.EAGAIN):

@@ -69,7 +69,7 @@ def process_madvise(pidfd: int, vectors: np.ndarray, advice: Advice) -> np.ndarr
         batch = min(count - done, MAX_VECTORS)
         advised = _syscall(_SYS_PROCESS_MADVISE, pidfd, base + done * 16, batch, advice, 0)
         code = ctypes.get_errno() if advised < 0 else 0
-        if code in (errno.EINTR, errno.EAGAIN):
+        if code == errno.EINTR:
             continue
         if code == errno.ESRCH:
             raise TargetGoneError("the process has ended")

@@ -28,5 +28,5 @@ class BpfBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # its configu
         # Debian keeps <asm/types.h> in the directory of the architecture, which clang does not search for bpf.
         headers = f"/usr/include/{platform.machine()}-linux-gnu"
         for source in sorted(Path(self.root, "damosd/bpf").glob("*.bpf.c")):
-            command = [clang, "-O2", "-g", "-Wall", "-Werror", f"-I{headers}", "-target", "bpf", "-c", source]
-            subprocess.run([*command, "-o", source.with_suffix(".o")], check=True)
+            command = [clang, "-O2", "-g", "-Wall", "-Werror", f"-I{headers}", "-target", "bpf"]
+            subprocess.run([*command, "-c", str(source), "-o", str(source.with_suffix(".o"))], check=True)

@@ -15,7 +15,7 @@ from bench.report import Row
 _RUNS = 5
 _SETTLE_S = 4.0
 _WINDOW_S = 6.0
-_SETTINGS = (
+_SETTINGS: tuple[tuple[str, list[str], float], ...] = (
     ("default attributes (5 ms, 100 ms, 10-1000 regions)", [], 1.5),
     ("1000 regions at 5 ms", ["--min-regions", "1000", "--max-regions", "1000"], 8.0),
     (

@@ -94,21 +94,29 @@ class AccessedBit:
         self._states[: self._count] = 0
         self._offsets = offsets
         self._segments["count"] = np.diff(offsets)
-        self._request.check, self._request.prepare = False, True
-        self._request.prepared = 0
-        self._run()
-        self._request.check = True
+        request = self._request
+        request.nr_samples, request.prepared = self._count, 0
+        request.check, request.prepare = False, True
+        self.advance()
+        request.check = True
 
-    def advance(self) -> None:
-        """End a round and begin the next: count the accessed ones of its pages, make the next one's old."""
-        self._request.checked = self._request.prepared
-        self._request.prepared += self._count
-        self._run()
+    def advance(self) -> bool:
+        """End a round and begin the next: count the accessed ones of its pages, make the next one's old.
+
+        Return whether `take_changed` has something to tell.
+        """
+        self._tables.probe()
+        request = self._request
+        if request.nr_failed:
+            self._find_again()
+        if request.nr_vectors or request.nr_shared:
+            self._make_old()
+        return bool(self._changed)
 
     def finish(self) -> None:
         """End the last round: count the accessed ones of its pages."""
-        self._request.checked, self._request.prepare = self._request.prepared, False
-        self._run()
+        self._request.prepare = False
+        self.advance()
 
     def take_counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Return how often each sample was accessed, and could not be observed, since last asked (uint32)."""
@@ -122,14 +130,6 @@ class AccessedBit:
         self._segments = tables.segments[: len(self._targets)]
         self._first_vector = tables.vectors.ctypes.data
         tables.set_spaces([target.space for target in self._targets])
-
-    def _run(self) -> None:
-        self._tables.probe()
-        request = self._request
-        if request.nr_failed:
-            self._find_again()
-        if request.nr_vectors or request.nr_shared:
-            self._make_old()
 
     def _find_again(self) -> None:
         """Take care of targets that exec'd, ended, or lost the thread we knew them by."""
@@ -153,26 +153,32 @@ class AccessedBit:
         """Make old the pages that the run has listed, and now and then those that only clear_refs can."""
         if len(self._targets) == 1:
             request = self._request
-            rows = [(request.nr_vectors, request.bytes, request.nr_shared)]
-        else:
-            rows = self._segments[["nr_vectors", "bytes", "nr_shared"]].tolist()
+            self._make_target_old(0, 0, request.nr_vectors, request.bytes, request.nr_shared)
+            return
         first = 0
-        for index, (target, (nr_vectors, nr_bytes, nr_shared)) in enumerate(zip(self._targets, rows, strict=True)):
-            try:
-                if nr_vectors:
-                    self._advise_cold(target, first, nr_vectors, nr_bytes)
-                if nr_shared and time.monotonic() >= target.next_shared_aging:
-                    _age_shared(target)
-            except TargetGoneError:
-                target.ended = True
-                self._changed.add(index)
+        rows = self._segments[["nr_vectors", "bytes", "nr_shared"]].tolist()
+        for index, (nr_vectors, nr_bytes, nr_shared) in enumerate(rows):
+            self._make_target_old(index, first, nr_vectors, nr_bytes, nr_shared)
             first += nr_vectors
 
-    def _advise_cold(self, target: _Target, first: int, count: int, nr_bytes: int) -> None:
-        if not len(target.refused) and count <= MAX_VECTORS:
-            done = try_process_madvise(target.pidfd.fd, self._first_vector + 16 * first, count, Advice.COLD)
-            if done == nr_bytes:
-                return
+    def _make_target_old(self, index: int, first: int, nr_vectors: int, nr_bytes: int, nr_shared: int) -> None:
+        target = self._targets[index]
+        try:
+            if nr_vectors and (
+                nr_vectors > MAX_VECTORS
+                or len(target.refused)
+                or nr_bytes
+                != try_process_madvise(target.pidfd.fd, self._first_vector + 16 * first, nr_vectors, Advice.COLD)
+            ):
+                self._make_old_or_note(target, first, nr_vectors)
+            if nr_shared and time.monotonic() >= target.next_shared_aging:
+                _age_shared(target)
+        except TargetGoneError:
+            target.ended = True
+            self._changed.add(index)
+
+    def _make_old_or_note(self, target: _Target, first: int, count: int) -> None:
+        """Make old what is possible of the listed pages, and note which refuse."""
         vectors = self._tables.vectors[first : first + count]
         samples = self._tables.vector_samples[first : first + count]
         inside = np.searchsorted(target.refused[:, 0], vectors[:, 0], side="right") - 1

@@ -61,10 +61,10 @@ class Request(Structure):
         ("prepare", c_uint32),
         ("checked", c_uint32),
         ("prepared", c_uint32),
+        ("nr_samples", c_uint32),
         ("nr_failed", c_uint32),
         ("nr_vectors", c_uint32),
         ("nr_shared", c_uint32),
-        ("_unused", c_uint32),
         ("bytes", c_uint64),
     )
 

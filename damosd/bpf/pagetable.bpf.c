@@ -94,13 +94,13 @@ struct request {
 	__u32 nr_segments;
 	__u32 check; /* count the accessed ones among the pages from `checked` on */
 	__u32 prepare; /* list the accessed ones among the pages from `prepared` on */
-	__u32 checked; /* positions in `addresses` */
+	__u32 checked; /* positions in `addresses`; each run moves both on by one round */
 	__u32 prepared;
+	__u32 nr_samples; /* in a round */
 
 	__u32 nr_failed; /* segments whose status is not OK */
 	__u32 nr_vectors;
 	__u32 nr_shared; /* accessed pages to prepare that cannot be listed */
-	__u32 unused;
 	__u64 bytes; /* in all vectors */
 };
 
@@ -475,6 +475,8 @@ int probe(struct request *r)
 	r->nr_vectors = v.nr_vectors;
 	r->nr_shared = v.nr_shared;
 	r->bytes = v.bytes;
+	r->checked = request.prepared;
+	r->prepared = request.prepared + request.nr_samples;
 	return 0;
 }
 

@@ -25,23 +25,23 @@ def size_limit(regions: Regions, attrs: Attrs) -> int:
 
 def cut_to_limit(regions: Regions, limit: int) -> Regions:
     """Cut every region larger than `limit` bytes into pieces of that size (damon_apply_min_nr_regions)."""
-    pieces = (regions.size - 1) // limit  # cuts needed
-    if not pieces.any():
+    if regions.size.max(initial=0) <= limit:
         return regions
+    pieces = (regions.size - 1) // limit  # cuts needed
     index = np.repeat(np.arange(len(regions)), pieces)
     within = np.arange(len(index)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 1
     return regions.cut(index, regions.start[index] + within * limit)
 
 
-def grow_older(regions: Regions, threshold: int, observed: np.ndarray) -> None:
+def grow_older(regions: Regions, threshold: int, observed: np.ndarray | bool) -> None:
     """Age every region by one aggregation, or start again at 0 where its access frequency changed.
 
     It changed when nr_accesses moved by more than `threshold`, or from or to zero (first pass of
     damon_merge_regions_of). A region without any observed sample keeps its age.
     """
     now, last, age = regions.nr_accesses, regions.last_nr_accesses, regions.age
-    changed = (np.abs(now - last) > threshold) | ((now == 0) != (last == 0))
-    age[:] = np.where(changed, 0, age + observed)
+    age += observed
+    age[(np.abs(now - last) > threshold) | ((now > 0) ^ (last > 0))] = 0
 
 
 def merge(regions: Regions, threshold: int, limit: int) -> Regions:
@@ -151,6 +151,6 @@ class Splitter:
 
         Returns regions and addresses, without those that have no room for a cut.
         """
-        part = self._rng.integers(1, 10, len(size)) * size // 10 // smallest * smallest
-        index = np.flatnonzero((part > 0) & (part < size))
+        part = self._rng.integers(1, 10, len(size)) * size // (10 * smallest) * smallest
+        index = part.nonzero()[0]
         return index, start[index] + part[index]

@@ -94,9 +94,11 @@ class Monitor:
         """
         self.passed += 1
         if self.passed < self._next_stop:
-            self._operations.check_and_prepare()
-            self._call(self._callbacks.after_sampling)
-            if self.running and self._drop_changed():
+            changed = self._operations.check_and_prepare()
+            if self._callbacks.after_sampling:
+                self._call(self._callbacks.after_sampling)
+            if changed and self.running:
+                self._drop_changed()
                 self._prepare()
             return
         self._operations.check_accesses()
@@ -194,18 +196,17 @@ class Monitor:
         if not any(map(self._operations.target_valid, range(self._operations.nr_targets))):
             self.stop()
 
-    def _drop_changed(self) -> bool:
-        """Begin anew on targets whose address space is another one; tell whether there were any."""
+    def _drop_changed(self) -> None:
+        """Begin anew on targets whose address space is another one."""
         changed = self._operations.take_changed()
         if not changed:
-            return False
+            return
         self._count()
         self._counting = False
         for target in changed:
             self._mapped.pop(target, None)
             self.regions = self.regions.replace(target, Regions.empty())
         self._reread(changed)
-        return True
 
     def _count(self) -> None:
         """Fetch what was counted since the last time, as long as the regions are those that were prepared."""
@@ -219,14 +220,15 @@ class Monitor:
         regions, attrs = self.regions, self.attrs
         if not len(regions):
             return
-        unobserved = regions.nr_unobserved
-        observed = attrs.aggr_samples - unobserved
-        if unobserved.any():
+        any_observed: np.ndarray | bool = True
+        if regions.nr_unobserved.any():
             # What could not be told is taken to be like what could; where nothing could, as it was before.
+            observed = attrs.aggr_samples - regions.nr_unobserved
+            any_observed = observed > 0
             estimate = regions.nr_accesses * attrs.aggr_samples // np.maximum(observed, 1)
-            regions.nr_accesses[:] = np.where(observed > 0, estimate, regions.last_nr_accesses)
+            regions.nr_accesses[:] = np.where(any_observed, estimate, regions.last_nr_accesses)
         threshold = int(regions.nr_accesses.max()) // 10
-        grow_older(regions, threshold, observed > 0)
+        grow_older(regions, threshold, any_observed)
         regions = merge_to_fit(regions, attrs, threshold, self._limit)
         self.regions = cut_to_limit(regions, self._limit)
 

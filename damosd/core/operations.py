@@ -41,8 +41,11 @@ class Operations(Protocol):
         each target begin.
         """
 
-    def check_and_prepare(self) -> None:
-        """End a round by checking and counting which of its pages were accessed, and make the next one's old."""
+    def check_and_prepare(self) -> bool:
+        """End a round by checking and counting which of its pages were accessed, and make the next one's old.
+
+        Return whether `take_changed` has something to tell.
+        """
 
     def check_accesses(self) -> None:
         """End the last round."""

@@ -208,7 +208,7 @@ class Program:
         self._options_ref = byref(self._options)
 
     def run(self) -> None:
-        """Run it once, in this thread: one system call. Raises OSError."""
+        """Run it once, in this thread: one system call. Raises UnavailableError or PrivilegeError."""
         if self._run(self._fd, self._options_ref):
             raise _failed("a BPF program did not run", ctypes.get_errno())
 

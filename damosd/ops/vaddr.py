@@ -93,9 +93,9 @@ class Vaddr:
         """Begin the first of some rounds: make its pages old."""
         self._check.begin(offsets, addresses)
 
-    def check_and_prepare(self) -> None:
-        """End a round and begin the next, in one reading of the page tables."""
-        self._check.advance()
+    def check_and_prepare(self) -> bool:
+        """End a round and begin the next, in one reading of the page tables; tell whether targets have changed."""
+        return self._check.advance()
 
     def check_accesses(self) -> None:
         """End the last round."""

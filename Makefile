@@ -11,8 +11,8 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
-# clang and libbpf-dev compile the BPF programs, libbpf loads them; Redis is what demo and end-to-end tests run on.
-PACKAGES := clang libbpf-dev python3-venv redis-server
+# clang and libbpf-dev compile the BPF programs; demo and end-to-end tests run on Redis; strace counts system calls.
+PACKAGES := clang libbpf-dev python3-venv redis-server strace
 VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs zstd
 
 export OPENBLAS_NUM_THREADS := 1

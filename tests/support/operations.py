@@ -144,11 +144,14 @@ class FakeOperations:
         self._counts = np.zeros((2, count), np.int64)
         self.sampled.append(self._rounds[0])
 
-    def check_and_prepare(self) -> None:
-        """End a round and begin the next."""
+    def check_and_prepare(self) -> bool:
+        """End a round and begin the next; tell whether a target has changed."""
         self._check()
         assert self._rounds, "no addresses were given for another round"
         self.sampled.append(self._rounds[0])
+        if not self._changed:
+            self.changes.append([])  # the monitor need not ask
+        return bool(self._changed)
 
     def check_accesses(self) -> None:
         """End the last round."""
@@ -158,7 +161,7 @@ class FakeOperations:
     def take_counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Return for each region how many rounds found it accessed, and how many could not tell, since last asked."""
         self._assert_alive()
-        accessed, unobserved = self._counts.copy()
+        accessed, unobserved = self._counts.astype(np.uint32)
         self._counts[:] = 0
         return accessed, unobserved
 

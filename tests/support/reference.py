@@ -242,12 +242,16 @@ class Kdamond:
                 self._update(target)
 
     def nr_accesses(self) -> list[int]:
-        """Return the moving sums of all regions, whose samples have all been observed."""
+        """Return the moving sums of all regions; of those not observed since the last aggregation, what it found."""
         window = self.attrs.aggr_samples
-        left_bp = 10_000 * max(self.next_aggregation - self.passed, 0) // window
-        if left_bp == 10_000:
-            return [region.last for region in self.regions]
-        return [region.nr + region.last * left_bp // 10_000 for region in self.regions]
+        left = max(self.next_aggregation - self.passed, 0)
+        taken, left_bp = window - left, 10_000 * left // window
+        return [
+            region.nr * taken // (taken - region.unobserved) + region.last * left_bp // 10_000
+            if region.unobserved < taken
+            else region.last
+            for region in self.regions
+        ]
 
     def set_attrs(self, attrs: Attrs) -> None:
         """Convert what is known to other intervals; what was counted in a part of an aggregation is dropped."""

@@ -38,12 +38,13 @@ def attrs(draw: st.DrawFn, smallest: st.SearchStrategy[int] = SMALLEST) -> Attrs
 
 
 @st.composite
-def mappings(draw: st.DrawFn, max_size: int = 8, max_gap: int = 2000) -> Ranges:
+def mappings(draw: st.DrawFn, min_size: int = 0, max_gap: int = 2000) -> Ranges:
     """Return sorted, disjoint mappings in pages. Some touch; some gaps are equal."""
     ranges = []
     end = BASE
     gaps = st.sampled_from([0, 1, 2, 10]) | st.integers(0, max_gap)
-    for gap, size in draw(st.lists(st.tuples(gaps, st.integers(1, 200)), max_size=max_size)):
+    sizes = st.integers(1, 20) | st.integers(20, 400)
+    for gap, size in draw(st.lists(st.tuples(gaps, sizes), min_size=min_size, max_size=8)):
         ranges.append((end + gap * PAGE, end + (gap + size) * PAGE))
         end = ranges[-1][1]
     return ranges
@@ -51,23 +52,22 @@ def mappings(draw: st.DrawFn, max_size: int = 8, max_gap: int = 2000) -> Ranges:
 
 @st.composite
 def stretches(draw: st.DrawFn, mapped: Ranges) -> list[Stretch]:
-    """Return what happens in an address space: parts of it are accessed more or less often, some unknowably."""
+    """Return what happens in an address space: it is striped by how often it is accessed and whether that is known."""
     if not mapped:
         return []
-    low, high = mapped[0][0] // PAGE, mapped[-1][1] // PAGE
-    found = []
-    for _ in range(draw(st.integers(0, 4))):
-        start = draw(st.integers(low, high - 1))
-        end = draw(st.integers(start + 1, high))
-        period = draw(st.sampled_from([0, 1, 1, 2, 3, 7]))
-        found.append(Stretch(start * PAGE, end * PAGE, period, observable=draw(st.integers(0, 3)) > 0))
-    return found
+    low, high = mapped[0][0], mapped[-1][1]
+    stripes = draw(st.lists(st.tuples(st.sampled_from([1, 2, 3, 7, 0]), st.integers(0, 4)), max_size=5))
+    width = draw(st.sampled_from([20, 100, 5])) * PAGE
+    return [
+        Stretch(start, min(start + width, high), period, observable=hidden > 0)
+        for start, (period, hidden) in zip(range(low, high, width), 10 * stripes, strict=False)
+    ]
 
 
 @st.composite
 def targets(draw: st.DrawFn) -> FakeTarget:
     """Return an address space with or without mappings."""
-    mapped = draw(mappings())
+    mapped = draw(mappings(min_size=draw(st.sampled_from([3, 1, 0]))))
     return FakeTarget(mapped, draw(stretches(mapped)))
 
 
@@ -85,9 +85,10 @@ def tables(
     """Return regions of some targets, each region's size and address a multiple of `smallest`."""
     found: list[reference.Target] = []
     levels = st.sampled_from([0, 1, 2]) | st.integers(0, MAX_SAMPLES)
+    end = BASE
     for _ in range(draw(st.integers(1, max_targets))):
         target: reference.Target = []
-        end = BASE
+        end = draw(st.sampled_from([end, BASE]))  # one may end where another begins
         rows = st.tuples(st.sampled_from([0, 0, 0, 1, 5]), sizes, levels, levels, st.integers(0, 100), levels)
         for gap, size, nr, last, age, unobserved in draw(st.lists(rows, max_size=max_size)):
             start = end + gap * smallest
@@ -145,8 +146,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     smallest = st.just(draw(SMALLEST))
     begin = draw(attrs(smallest))
     spaces = draw(st.lists(targets(), min_size=1, max_size=3))
-    steps = draw(st.integers(1, 60))
-    kinds = st.sampled_from(["map", "map", "exec", "end", "end unnoticed", "attrs"])
+    steps = draw(st.sampled_from([60, 100, 20, 5]))
+    kinds = st.sampled_from(["map", "map", "exec", "attrs", "attrs", "end", "end unnoticed"])
     events = st.builds(Event, st.integers(1, steps), kinds, st.integers(0, len(spaces) - 1), targets(), attrs(smallest))
     happening = sorted(draw(st.lists(events, max_size=4)), key=lambda event: event.tick)
     return Scenario(begin, spaces, happening, steps, draw(st.integers(0, 2**32)))

@@ -44,13 +44,16 @@ class AccessedBit:
     """Samples pages of several processes, in rounds: which were accessed since the round began.
 
     A round costs one system call, and one more for each process that has pages to be made old, whatever the number of
-    pages. Counting is done where the entries are read; `take_counts` fetches it.
+    pages. Counting is done where the entries are read; `take_counts` fetches it. Raises TargetGoneError,
+    TargetRefusedError for a process without memory, and PrivilegeError when one may not be made old.
     """
 
     def __init__(self, tables: PageTables, pidfds: list[Pidfd]) -> None:
         self._tables = tables
         self._request = tables.request
         self._targets = [_Target(pidfd, tables.find(pidfd)) for pidfd in pidfds]
+        for pidfd in pidfds:
+            process_madvise(pidfd.fd, np.zeros((1, 2), np.int64), Advice.COLD)  # find out now whether we may
         self._changed: set[int] = set()
         self._count = 0
         self._offsets = np.zeros(len(pidfds) + 1, np.int64)

@@ -26,16 +26,17 @@ def three_ranges(mapped: np.ndarray) -> np.ndarray:
 
 
 def align(ranges: np.ndarray, min_region_sz: int) -> np.ndarray:
-    """Widen `ranges` to multiples of `min_region_sz` bytes; those that overlap by that become one.
+    """Widen `ranges` to multiples of `min_region_sz` bytes; those that overlap or touch then become one.
 
     Raises ValueError when one is empty or inverted, or when they are unsorted or overlap to begin with.
-    damon_set_regions() refuses the first kind as well, and with it every later change of the mappings.
+    Ranges that only touched would cut what was merged across them apart again, and forget half of it, whenever they
+    are set; damon_set_regions() does that, and refuses those that overlap when widened.
     """
     if (ranges[:, 0] >= ranges[:, 1]).any() or (ranges[:-1, 1] > ranges[1:, 0]).any():
         raise ValueError("ranges must be non-empty, sorted and disjoint")
     start = ranges[:, 0] // min_region_sz * min_region_sz
     end = -(-ranges[:, 1] // min_region_sz) * min_region_sz
-    apart = end[:-1] <= start[1:]
+    apart = end[:-1] < start[1:]
     return np.stack(
         (np.concatenate((start[:1], start[1:][apart])), np.concatenate((end[:-1][apart], end[-1:]))), axis=1
     )

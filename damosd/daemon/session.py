@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from damosd.damos.scheme import Scheme
     from damosd.linux.pidfd import Pidfd
 
+_SHORTEST_S = 0.01
+
 
 class Session:
     """Monitors the processes `pids` and runs `schemes` on them.
@@ -116,8 +118,8 @@ class Session:
     def status(self) -> Status:
         """Return the figures of this moment; CPU shares are since the last call."""
         now, cpu = time.monotonic(), time.process_time()
-        percent = 100 * (cpu - self._last_cpu) / max(now - self._last_status, 1e-9)
-        total = 100 * (cpu - self._begun_cpu) / max(now - self._begun, 1e-9)
+        percent = _percent(cpu - self._last_cpu, now - self._last_status)
+        total = _percent(cpu - self._begun_cpu, now - self._begun)
         self._last_status, self._last_cpu = now, cpu
         return Status(
             elapsed_s=now - self._begun,
@@ -156,3 +158,8 @@ class Session:
             working_set = int(self._snapshot.size[mine & (self._snapshot.nr_accesses > 0)].sum())
             nr_regions = int(mine.sum())
         return TargetStatus(pidfd.pid, self._comms[index], alive, rss_bytes, working_set, nr_regions)
+
+
+def _percent(cpu_s: float, elapsed_s: float) -> float:
+    """Return what part of one CPU was taken; nothing for a moment too short to tell."""
+    return 100 * cpu_s / elapsed_s if elapsed_s > _SHORTEST_S else 0.0

@@ -23,8 +23,8 @@ from damosd.linux.madvise import Advice, process_madvise
 if TYPE_CHECKING:
     from damosd.linux.maps import Mappings
 
-_BATCH_BYTES = 16 << 20
-"""Advised by one system call at most: it holds the target's mmap lock, 2 us a page for pageout."""
+_BATCH_BYTES = 8 << 20
+"""One system call advises less than twice this: it holds the target's mmap lock, 2 us a page for pageout."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def shrink(pieces: Pieces, size: int, at_start: np.ndarray, at_end: np.ndarray) 
 
 
 def batches(ranges: np.ndarray, limit: int) -> list[np.ndarray]:
-    """Cut `ranges` into lists of at most `limit` bytes each, in order; a range larger than that is cut as well."""
+    """Cut `ranges` into lists of less than twice `limit` bytes each, in order; no range in them is over `limit`."""
     size = ranges[:, 1] - ranges[:, 0]
     count = -(-size // limit)
     index = np.repeat(np.arange(len(ranges)), count)

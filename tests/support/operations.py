@@ -96,6 +96,7 @@ class FakeOperations:
         self.changes: list[list[int]] = []
         self._max_rounds = max_rounds
         self._changed: set[int] = set()
+        self._mapped: dict[int, np.ndarray] = {}
         self._offsets = np.zeros(1, np.int64)
         self._rounds: list[np.ndarray] = []
         self._counts = np.zeros((2, 0), np.int64)
@@ -123,10 +124,13 @@ class FakeOperations:
         return self._max_rounds
 
     def update(self, target: int) -> np.ndarray:
-        """Return the target's mapped ranges."""
+        """Return the target's mapped ranges, as the same array while they are the same."""
         self._assert_alive()
         self.updates.append(target)
-        return np.array(self.targets[target].mapped, np.int64).reshape(-1, 2)
+        mapped = np.array(self.targets[target].mapped, np.int64).reshape(-1, 2)
+        if target not in self._mapped or not np.array_equal(mapped, self._mapped[target]):
+            self._mapped[target] = mapped
+        return self._mapped[target]
 
     def prepare_access_checks(self, offsets: np.ndarray, addresses: np.ndarray) -> None:
         """Begin the first of some rounds."""

@@ -154,12 +154,12 @@ def three_ranges(mapped: Ranges) -> Ranges:
 
 
 def align(ranges: Ranges, min_region_sz: int) -> Ranges:
-    """Widen ranges; those that overlap by that become one."""
+    """Widen ranges; those that overlap or touch then become one."""
     aligned: Ranges = []
     for start, end in ranges:
         start = start - start % min_region_sz
         end = end + -end % min_region_sz
-        if aligned and start < aligned[-1][1]:
+        if aligned and start <= aligned[-1][1]:
             start = aligned.pop()[0]
         aligned.append((start, end))
     return aligned

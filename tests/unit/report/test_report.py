@@ -14,9 +14,7 @@ from damosd.report.status import SCHEMA, SchemeStatus, Status, Summary, TargetSt
 from damosd.report.table import status_table
 from damosd.report.text import mib, status_line, summary_lines
 
-TARGET = TargetStatus(
-    pid=42, comm="redis", alive=True, rss_bytes=400 << 20, working_set_bytes=30 << 20, nr_regions=25
-)
+TARGET = TargetStatus(pid=42, comm="redis", alive=True, rss_bytes=400 << 20, working_set_bytes=30 << 20, nr_regions=25)
 SCHEME = SchemeStatus(
     name="prcl",
     action="pageout",

@@ -33,7 +33,7 @@ def cut_to_limit(regions: Regions, limit: int) -> Regions:
     return regions.cut(index, regions.start[index] + within * limit)
 
 
-def grow_older(regions: Regions, threshold: int, observed: np.ndarray | bool) -> None:
+def grow_older(regions: Regions, threshold: int, *, observed: np.ndarray | bool) -> None:
     """Age every region by one aggregation, or start again at 0 where its access frequency changed.
 
     It changed when nr_accesses moved by more than `threshold`, or from or to zero (first pass of

@@ -228,7 +228,7 @@ class Monitor:
             estimate = regions.nr_accesses * attrs.aggr_samples // np.maximum(observed, 1)
             regions.nr_accesses[:] = np.where(any_observed, estimate, regions.last_nr_accesses)
         threshold = int(regions.nr_accesses.max()) // 10
-        grow_older(regions, threshold, any_observed)
+        grow_older(regions, threshold, observed=any_observed)
         regions = merge_to_fit(regions, attrs, threshold, self._limit)
         self.regions = cut_to_limit(regions, self._limit)
 

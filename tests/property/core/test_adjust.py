@@ -41,7 +41,7 @@ def test_cut_to_limit(table: list[reference.Target], limit: int) -> None:
 def test_grow_older(table: list[reference.Target], threshold: int) -> None:
     """Every region's age is the reference model's."""
     regions = vectorised(table)
-    grow_older(regions, threshold, MAX_SAMPLES - regions.nr_unobserved > 0)
+    grow_older(regions, threshold, observed=MAX_SAMPLES - regions.nr_unobserved > 0)
     reference.grow_older([*table], threshold, MAX_SAMPLES)
     assert rows(regions) == reference_rows(table)
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ def disjoint(draw: st.DrawFn) -> np.ndarray:
     """Draw sorted, disjoint, non-empty byte ranges, some of which touch."""
     edges = sorted(draw(st.sets(st.integers(0, 3000), max_size=24)))
     apart = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=False)]
-    touching = [(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    touching = list(itertools.pairwise(edges))
     return ranges(touching if draw(st.booleans()) else apart)
 
 

@@ -89,14 +89,14 @@ def test_cut_to_limit() -> None:
 def test_grow_older(now: int, last: int, threshold: int, expected: int) -> None:
     """Age rises by one while the frequency stays about the same, and starts again when it changes from or to none."""
     regions = _row((1, now, last, 7))
-    grow_older(regions, threshold, np.array([True]))
+    grow_older(regions, threshold, observed=np.array([True]))
     assert regions.age.tolist() == [expected]
 
 
 def test_what_was_not_observed_grows_no_older() -> None:
     """A region of which nothing was observed keeps its age."""
     regions = _row((1, 4, 4, 7), (1, 4, 4, 7))
-    grow_older(regions, 0, np.array([False, True]))
+    grow_older(regions, 0, observed=np.array([False, True]))
     assert regions.age.tolist() == [7, 8]
 
 

@@ -42,10 +42,11 @@ def test_three_ranges(mapped: list[tuple[int, int]], expected: list[tuple[int, i
 
 
 def test_align_widens_and_joins() -> None:
-    """Ranges are widened to whole smallest regions; those that overlap by that become one, those that touch do not."""
+    """Ranges are widened to whole smallest regions; those that overlap or touch then become one."""
     ranges = _ranges((1, 2), (3, 5), (9, 12), (13, 14))
-    assert _pages(align(ranges, 2 * P)) == [(0, 2), (2, 6), (8, 12), (12, 14)]
-    assert _pages(align(ranges, 4 * P)) == [(0, 8), (8, 12), (12, 16)]
+    assert _pages(align(ranges, P)) == _pages(ranges)
+    assert _pages(align(ranges, 2 * P)) == [(0, 6), (8, 14)]
+    assert _pages(align(ranges, 4 * P)) == [(0, 16)]
     assert _pages(align(ranges, 16 * P)) == [(0, 16)]
     assert not len(align(_ranges(), P))
 

@@ -280,3 +280,16 @@ def test_one_seed_one_run() -> None:
         return monitor.regions.data.tolist()
 
     assert of(1) == of(1) != of(2)
+
+
+def test_reading_the_same_mappings_again_changes_nothing() -> None:
+    """An update that finds the mappings as they were leaves the regions alone, with ranges that touch when widened."""
+    mapped: Ranges = [(BASE, BASE + 10 * PAGE), (BASE + 11 * PAGE, BASE + 20 * PAGE)]
+    found = []
+    for update_us in (0, 10**9):
+        operations = FakeOperations([FakeTarget(mapped)])
+        attrs = Attrs(update_us=update_us, min_region_sz=16 * PAGE, min_nr_regions=3, max_nr_regions=3)
+        monitor = _started(operations, attrs)
+        run(monitor, operations, 100)
+        found.append(monitor.regions.data.tolist())
+    assert found[0] == found[1]

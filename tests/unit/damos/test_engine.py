@@ -10,7 +10,7 @@ import numpy as np
 from damosd.core.attrs import Attrs
 from damosd.damos.engine import Engine
 from damosd.damos.scheme import AccessPattern, Action, Bounds, Scheme
-from tests.support.snapshots import PAGE, snapshot
+from support.snapshots import PAGE, snapshot
 
 IDLE = AccessPattern(nr_accesses=Bounds(0, 0), age=Bounds(5, 50))
 PAGEOUT = Scheme("out", Action.PAGEOUT, IDLE)

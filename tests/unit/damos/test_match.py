@@ -9,7 +9,7 @@ import pytest
 
 from damosd.damos.match import match
 from damosd.damos.scheme import UNLIMITED, AccessPattern, AccessUnit, AgeUnit, Bounds
-from tests.support.snapshots import PAGE, snapshot
+from support.snapshots import PAGE, snapshot
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,16 @@ def test_exec_starts_afresh() -> None:
     assert monitor.regions.last_nr_accesses.tolist() == [0, 20]
 
 
+def test_exec_into_the_same_mappings() -> None:
+    """A new address space knows nothing, even if it has the same mappings as the old one."""
+    operations = FakeOperations([counted_page(20, 20)])
+    monitor = _started(operations)
+    run(monitor, operations, 30)
+    operations.exec(0, operations.targets[0].mapped)
+    run(monitor, operations, 1)
+    assert not monitor.regions.data[3:].any()
+
+
 def test_exec_at_the_end_of_an_aggregation() -> None:
     """An exec in the last sampling interval of an aggregation is no different."""
     operations = FakeOperations([FakeTarget(_mapped(100))])

@@ -128,6 +128,19 @@ def test_a_callback_may_stop_at_a_stop() -> None:
     assert operations.updates == [0]
 
 
+def test_a_callback_may_stop_when_a_target_changes() -> None:
+    """When a callback stops the monitor in a step in which a target has changed, the target is not looked at."""
+    operations = FakeOperations([counted_page()])
+    callbacks = Callbacks(after_sampling=lambda: monitor.stop() if monitor.passed == 7 else None)
+    monitor = Monitor(Attrs(), operations, np.random.default_rng(1), callbacks=callbacks)
+    monitor.start()
+    run(monitor, operations, 6)
+    operations.exec(0, [])
+    run(monitor, operations, 1)
+    assert not monitor.running
+    assert operations.updates == [0]
+
+
 def test_attributes_may_change_in_a_callback() -> None:
     """New attributes that come after an aggregation hold for the next one, whose length is the new one."""
     operations = FakeOperations([counted_page(20, 20, 20, number=1)])

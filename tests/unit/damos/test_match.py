@@ -24,7 +24,8 @@ def test_both_ends_of_every_bound_are_inside(bound: str, values: dict[str, list[
     """A region at the minimum or at the maximum fits, one beyond does not."""
     regions: dict[str, Any] = {"sizes": [PAGE] * 5, "nr_accesses": [0] * 5, "ages": [0] * 5} | values
     unit = PAGE if bound == "sz_bytes" else 1
-    pattern = AccessPattern(**{bound: Bounds(2 * unit, 4 * unit)})
+    bounds: dict[str, Any] = {bound: Bounds(2 * unit, 4 * unit)}
+    pattern = AccessPattern(**bounds)
     assert match(pattern, snapshot(**regions)).tolist() == [False, True, True, True, False]
 
 

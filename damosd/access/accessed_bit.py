@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from damosd.access.pagetable import NR_ACCESSES, NR_UNOBSERVED, PAGE, UNSEEN, PageTables, Space
+from damosd.access.pagetable import ACCESSED, NR_ACCESSES, NR_UNOBSERVED, PAGE, UNSEEN, PageTables, Space
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, maps
 from damosd.linux.feature import Feature
@@ -173,31 +173,34 @@ class AccessedBit:
                 or nr_bytes
                 != try_process_madvise(target.pidfd.fd, self._first_vector + 16 * first, nr_vectors, Advice.COLD)
             ):
-                self._make_old_or_note(target, first, nr_vectors)
+                self._make_old_or_note(index, first, nr_vectors)
             if nr_shared and time.monotonic() >= target.next_shared_aging:
                 _age_shared(target)
         except TargetGoneError:
             target.ended = True
             self._changed.add(index)
 
-    def _make_old_or_note(self, target: _Target, first: int, count: int) -> None:
+    def _make_old_or_note(self, index: int, first: int, count: int) -> None:
         """Make old what is possible of the listed pages, and note which refuse."""
+        target = self._targets[index]
         vectors = self._tables.vectors[first : first + count]
-        samples = self._tables.vector_samples[first : first + count]
-        inside = np.searchsorted(target.refused[:, 0], vectors[:, 0], side="right") - 1
-        refused = inside >= 0
-        refused[refused] = vectors[refused, 0] < target.refused[inside[refused], 1]
-        self._states[samples[refused], UNSEEN] = True
-        vectors, samples = vectors[~refused], samples[~refused]
+        vectors = vectors[~_inside(vectors[:, 0], target.refused)]
         errnos = process_madvise(target.pidfd.fd, vectors, Advice.COLD)
-        if errnos is None:
-            return
-        failed = np.flatnonzero(errnos == errno.EINVAL)
-        self._states[samples[failed], UNSEEN] = True
-        # Locked, huge TLB and device memory refuse as whole mappings: do not run into each of their pages.
-        ranges = maps.read(target.pidfd.proc).ranges
-        inside = np.searchsorted(ranges[:, 0], vectors[failed, 0], side="right") - 1
-        target.refused = np.unique(np.concatenate((target.refused, ranges[inside[inside >= 0]])), axis=0)
+        if errnos is not None and (failed := errnos == errno.EINVAL).any():
+            # Locked, huge TLB and device memory refuse as whole mappings: do not run into each of their pages.
+            ranges = maps.read(target.pidfd.proc).ranges
+            inside = np.searchsorted(ranges[:, 0], vectors[failed, 0], side="right") - 1
+            target.refused = np.unique(np.concatenate((target.refused, ranges[inside[inside >= 0]])), axis=0)
+        samples = slice(self._offsets[index], self._offsets[index + 1])
+        addresses = self._addresses[self._request.checked :][samples]  # of the round that has just begun
+        young = (self._tables.results[samples] & ACCESSED) != 0
+        self._states[samples, UNSEEN] |= young & _inside(addresses, target.refused)
+
+
+def _inside(addresses: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+    """Tell which addresses lie in one of `ranges`: int64, shape (n, 2), sorted and disjoint."""
+    index = np.searchsorted(ranges[:, 0], addresses, side="right")
+    return addresses < np.concatenate(([0], ranges[:, 1]))[index]
 
 
 def _age_shared(target: _Target) -> None:

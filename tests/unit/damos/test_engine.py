@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from support.snapshots import PAGE, snapshot
 
 from damosd.core.attrs import Attrs
 from damosd.damos.engine import Engine
 from damosd.damos.scheme import AccessPattern, Action, Bounds, Scheme
-from support.snapshots import PAGE, snapshot
 
 IDLE = AccessPattern(nr_accesses=Bounds(0, 0), age=Bounds(5, 50))
 PAGEOUT = Scheme("out", Action.PAGEOUT, IDLE)

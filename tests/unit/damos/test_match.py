@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.snapshots import PAGE, snapshot
 
 from damosd.damos.match import match
 from damosd.damos.scheme import UNLIMITED, AccessPattern, AccessUnit, AgeUnit, Bounds
-from support.snapshots import PAGE, snapshot
 
 
 @pytest.mark.parametrize(

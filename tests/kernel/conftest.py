@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests on the machine's own kernel: marked `kernel`, skipped with a reason where they cannot run."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.lab.zram import ZramSwap, zram_swap
+from damosd.linux import swap
+from kernel.rounds import Rounds
+from kernel.victims import Victim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests of this directory, and leave them out for whoever is not root."""
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.kernel)
+            if os.geteuid():
+                item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture
+def new_victim() -> Iterator[Callable[[], Victim]]:
+    """Return a function that starts victims, which end with the test."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(Victim())
+
+
+@pytest.fixture
+def victim(new_victim: Callable[[], Victim]) -> Victim:
+    """A victim."""
+    return new_victim()
+
+
+@pytest.fixture
+def another(new_victim: Callable[[], Victim]) -> Victim:
+    """A second victim."""
+    return new_victim()
+
+
+@pytest.fixture
+def rounds_on() -> Iterator[Callable[..., Rounds]]:
+    """Return a function that checks accesses to pages (int64 addresses) of victims, each given as a pair."""
+    with ExitStack() as stack:
+
+        def begin(*pages: tuple[Victim, np.ndarray], **sizes: int) -> Rounds:
+            return stack.enter_context(Rounds(pages, **sizes))
+
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def zram() -> Iterator[ZramSwap]:
+    """Swap of our own, until the module's tests are done."""
+    with zram_swap("512M") as device:
+        yield device
+
+
+@pytest.fixture
+def no_swap() -> None:
+    """Skip where the machine has swap: whether there is any cannot be changed for one process alone."""
+    if swap.active():
+        pytest.skip("needs a machine without swap")

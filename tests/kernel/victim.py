@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A program to be monitored. It touches memory when it is told to, and is otherwise still.
+
+Reads commands from stdin, one JSON array a line (a function's name and its arguments), and answers each with one line.
+It needs nothing but the standard library, so that it starts fast and runs anywhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import random
+import signal
+import sys
+import threading
+from typing import Any
+
+PAGE = mmap.PAGESIZE
+HUGE = 512 * PAGE
+MAP_FIXED_NOREPLACE = 0x100000
+SYS_EXIT = 60
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+for name in ("munmap", "mlock"):
+    getattr(libc, name).argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+for name in ("mprotect", "madvise"):
+    getattr(libc, name).argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+_busy = threading.Event()
+_busy_threads: list[threading.Thread] = []
+
+
+def _checked(result: int) -> int:
+    if result in (-1, ctypes.c_void_p(-1).value):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def _map(size: int, flags: int, *, address: int = 0, fd: int = -1, protection: int = 3) -> int:
+    return _checked(libc.mmap(address, size, protection, flags, fd, 0))
+
+
+def _view(start: int, size: int) -> memoryview:
+    return memoryview((ctypes.c_ubyte * size).from_address(start)).cast("B")
+
+
+def map_memory(size: int, shared: bool, path: str, address: int) -> int:
+    """Map anonymous memory, or the file at `path`, and return where: aligned to huge pages, alone in a gap."""
+    kind = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
+    if not address:
+        whole = _map(size + 2 * HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, protection=0)
+        address = whole + HUGE + -whole % HUGE
+        _checked(libc.munmap(whole, size + 2 * HUGE))
+    flags = kind | MAP_FIXED_NOREPLACE
+    if not path:
+        return _map(size, flags | mmap.MAP_ANONYMOUS, address=address)
+    fd = os.open(path, os.O_RDWR)
+    try:
+        return _map(size, flags, address=address, fd=fd)
+    finally:
+        os.close(fd)
+
+
+def map_many(count: int) -> list[int]:
+    """Make mappings of two pages that the kernel cannot join, one after the other; return start and size of all."""
+    size = 2 * PAGE * count
+    start = _map(size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for address in range(start, start + size, 4 * PAGE):
+        _checked(libc.mprotect(address, 2 * PAGE, mmap.PROT_READ))
+    return [start, size]
+
+
+def unmap(start: int, size: int) -> None:
+    """Take memory away."""
+    _checked(libc.munmap(start, size))
+
+
+def protect(start: int, size: int, protection: int) -> None:
+    """Change what may be done with memory."""
+    _checked(libc.mprotect(start, size, protection))
+
+
+def lock(start: int, size: int) -> None:
+    """Lock memory."""
+    _checked(libc.mlock(start, size))
+
+
+def advise(start: int, size: int, advice: int) -> None:
+    """Give advice on memory."""
+    _checked(libc.madvise(start, size, advice))
+
+
+def read(start: int, size: int, step: int) -> None:
+    """Read a byte every `step` bytes."""
+    _view(start, size)[::step].tobytes()
+
+
+def write(start: int, size: int, step: int) -> None:
+    """Write a byte every `step` bytes."""
+    _view(start, size)[::step] = bytes(range(1, 252)) * (size // step // 251) + bytes(size // step % 251)
+
+
+def _content(seed: int, number: int) -> bytes:
+    return random.Random(seed << 32 | number).randbytes(PAGE // 4) * 4
+
+
+def fill(start: int, size: int, seed: int) -> None:
+    """Write content that is different for each page."""
+    view = _view(start, size)
+    for number in range(size // PAGE):
+        view[number * PAGE : (number + 1) * PAGE] = _content(seed, number)
+
+
+def damaged(start: int, size: int, seed: int) -> int:
+    """Return how many pages do not hold what was filled in."""
+    view = _view(start, size)
+    return sum(view[number * PAGE : (number + 1) * PAGE] != _content(seed, number) for number in range(size // PAGE))
+
+
+def sync(path: str) -> None:
+    """Write a file to its disk."""
+    fd = os.open(path, os.O_RDWR)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def _begin(action: Any) -> None:
+    def loop() -> None:
+        while _busy.is_set():
+            action()
+
+    _busy.set()
+    _busy_threads.append(threading.Thread(target=loop, daemon=True))
+    _busy_threads[-1].start()
+
+
+def keep_reading(start: int, size: int, step: int) -> None:
+    """Read again and again, until told to rest."""
+    _begin(lambda: read(start, size, step))
+
+
+def keep_checking(start: int, size: int, seed: int) -> None:
+    """Look again and again whether memory holds what was filled in, until told to rest."""
+    _begin(lambda: damaged(start, size, seed) and os._exit(99))
+
+
+def keep_mapping(size: int) -> None:
+    """Map memory, touch it and unmap it, again and again, until told to rest."""
+
+    def storm() -> None:
+        starts = [_map(size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for _ in range(16)]
+        for start in starts:
+            write(start, size, PAGE)
+        for start in starts[::2] + starts[1::2]:
+            unmap(start, size)
+
+    _begin(storm)
+
+
+def rest() -> None:
+    """End what was begun."""
+    _busy.clear()
+    while _busy_threads:
+        _busy_threads.pop().join()
+
+
+def fork(areas: list[list[int]]) -> int:
+    """Start a child that reads `areas` (start and size), every page once, and then waits; return its pid."""
+    ready, done = os.pipe()
+    child = os.fork()
+    if child == 0:
+        for start, size in areas:
+            read(start, size, PAGE)
+        os.write(done, b"!")
+        while True:
+            signal.pause()
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(done)
+    return child
+
+
+def reap(child: int) -> None:
+    """End a child."""
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def exec_again() -> None:
+    """Become a new program: this one."""
+    os.execv(sys.executable, [sys.executable, "-I", "-S", __file__])
+
+
+def rename(comm: str) -> None:
+    """Take another name."""
+    with open("/proc/self/comm", "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(comm)
+
+
+def end_main_thread() -> None:
+    """End the first thread only; another goes on here."""
+    threading.Thread(target=obey).start()
+    libc.syscall(SYS_EXIT, 0)
+
+
+def obey() -> None:
+    """Do what stdin says, to its end."""
+    print(json.dumps(os.getpid()), flush=True)
+    for line in sys.stdin:
+        command, *arguments = json.loads(line)
+        answer = globals()[command](*arguments)
+        print(json.dumps(answer), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    obey()

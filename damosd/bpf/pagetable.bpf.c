@@ -64,6 +64,8 @@ struct bpf_iter__task {
 };
 #pragma clang attribute pop
 
+enum pageflags { PG_head = 6 }; /* the running kernel's number is put in when the program is loaded */
+
 #define PRESENT (1ULL << 0)
 #define ACCESSED (1ULL << 5)
 #define LEAF (1ULL << 7) /* _PAGE_PSE, in the upper levels */
@@ -222,6 +224,9 @@ static __always_inline struct leaf walk(const struct layout *l, __u64 pgd, __u64
 			}
 		}
 	}
+	/* Frames of entries that are not present are kept inverted, out of reach of the L1TF hardware flaw. */
+	if (!(leaf.entry & PRESENT) && leaf.entry & PROTNONE)
+		leaf.entry ^= l->phys_mask & ~FLAGS;
 	return leaf;
 }
 
@@ -272,7 +277,7 @@ static __always_inline __u64 inspect(const struct layout *l, __u64 entry, __u32 
 	} else {
 		/* The flags are the first word of struct page in every kernel, whatever type they have there. */
 		head = page;
-		compound = peek(page) >> 6 & 1;
+		compound = peek(page) >> bpf_core_enum_value(enum pageflags, PG_head) & 1;
 	}
 	if (compound && level == 1) {
 		struct folio *folio = (void *)head;

@@ -47,6 +47,8 @@ def grow_older(regions: Regions, threshold: int, *, observed: np.ndarray | bool)
 def merge(regions: Regions, threshold: int, limit: int) -> Regions:
     """Merge neighbours whose nr_accesses differ by `threshold` at most and that together are at most `limit` bytes.
 
+    What was observed and what was not stay apart.
+
     From left to right, each region is held against what the ones before it have become; nr_accesses and age of the
     result are means weighted by size, rounded down at every step; last_nr_accesses is the leftmost one's
     (damon_merge_two_regions).
@@ -57,6 +59,7 @@ def merge(regions: Regions, threshold: int, limit: int) -> Regions:
     fits = (
         (regions.start[1:] == regions.end[:-1])
         & (regions.target[1:] == regions.target[:-1])
+        & (regions.nr_unobserved[1:] == regions.nr_unobserved[:-1])
         & (size[1:] + size[:-1] <= limit)
     )
     candidates = np.flatnonzero(fits) + 1
@@ -96,9 +99,6 @@ def _join(regions: Regions, merged: np.ndarray) -> Regions:
     data = regions.data[:, first]
     data[2, :-1] = regions.end[first[1:] - 1]
     data[2, -1] = regions.end[-1]
-    if regions.nr_unobserved.any():
-        size = regions.size
-        data[6] = np.add.reduceat(regions.nr_unobserved * size, first) // np.add.reduceat(size, first)
     return Regions(data)
 
 

@@ -17,6 +17,7 @@ from damosd.core.attrs import PAGE_SIZE, Attrs
 from damosd.core.layout import set_regions, three_ranges
 from damosd.core.regions import Regions
 from damosd.core.snapshot import Snapshot
+from damosd.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -112,7 +113,7 @@ class Monitor:
             self._call(self._callbacks.after_aggregation, self.snapshot())
         if not self.running:
             return
-        if self._schemes and self.passed >= self._schemes.next_due():
+        if self._schemes is not None and self.passed >= self._schemes.next_due():
             acted_on = self._schemes.apply(self.snapshot())
             self.regions.age[acted_on] = 0
         if aggregated:
@@ -129,30 +130,32 @@ class Monitor:
         regions, attrs = self.regions, self.attrs
         left = max(self._next_aggregation - self.passed, 0)
         taken = attrs.aggr_samples - left
-        now = regions.nr_accesses.copy()
+        now, told = regions.nr_accesses.copy(), regions.nr_unobserved == 0
         if left:
-            observed = taken - regions.nr_unobserved
-            estimate = now * taken // np.maximum(observed, 1)
+            estimate, told = _tell(regions, taken)
             share = regions.last_nr_accesses * (_FULL_BP * left // attrs.aggr_samples) // _FULL_BP
-            now = np.where(observed > 0, estimate + share, regions.last_nr_accesses)  # damon_nr_accesses_mvsum
+            now = np.where(told, estimate + share, regions.last_nr_accesses)  # damon_nr_accesses_mvsum
         return Snapshot(
             passed=self.passed,
             sample_us=attrs.sample_us,
             aggr_us=attrs.aggr_us,
-            target=regions.target,
-            start=regions.start,
-            end=regions.end,
+            target=_frozen(regions.target),
+            start=_frozen(regions.start),
+            end=_frozen(regions.end),
             nr_accesses=now,
             age=regions.age.copy(),
-            observed=(regions.nr_unobserved < taken) | (taken == 0),
+            observed=told,
         )
 
     def set_attrs(self, attrs: Attrs) -> None:
         """Change the attributes of a running monitor; counts and ages are converted to the new intervals.
 
         As damon_update_monitoring_results(): counts by the ratio of the largest ones, ages by that of the aggregation
-        intervals; what was counted in a part of an aggregation is dropped.
+        intervals; what was counted in a part of an aggregation is dropped. Raises UsageError for another min_region_sz,
+        to which the borders of regions would not fit.
         """
+        if attrs.min_region_sz != self.attrs.min_region_sz:
+            raise UsageError("min_region_sz cannot change while monitoring", hint="start a new monitor")
         sampling = self._counting
         self._count()
         self._counting = False
@@ -167,7 +170,7 @@ class Monitor:
             regions.nr_unobserved[:] = 0
             self._next_aggregation = self.passed + attrs.aggr_samples
         self._next_update = self.passed + attrs.update_samples
-        if self._schemes:
+        if self._schemes is not None:
             self._schemes.reschedule(self.passed, attrs)
         if sampling:  # else a step is under way, which does it
             self._prepare()
@@ -220,15 +223,13 @@ class Monitor:
         regions, attrs = self.regions, self.attrs
         if not len(regions):
             return
-        any_observed: np.ndarray | bool = True
+        told: np.ndarray | bool = True
         if regions.nr_unobserved.any():
-            # What could not be told is taken to be like what could; where nothing could, as it was before.
-            observed = attrs.aggr_samples - regions.nr_unobserved
-            any_observed = observed > 0
-            estimate = regions.nr_accesses * attrs.aggr_samples // np.maximum(observed, 1)
-            regions.nr_accesses[:] = np.where(any_observed, estimate, regions.last_nr_accesses)
+            estimate, told = _tell(regions, attrs.aggr_samples)
+            regions.nr_accesses[:] = np.where(told, estimate, regions.last_nr_accesses)
+            regions.nr_unobserved[:] = np.where(told, 0, attrs.aggr_samples)
         threshold = int(regions.nr_accesses.max()) // 10
-        grow_older(regions, threshold, observed=any_observed)
+        grow_older(regions, threshold, observed=told)
         regions = merge_to_fit(regions, attrs, threshold, self._limit)
         self.regions = cut_to_limit(regions, self._limit)
 
@@ -245,7 +246,7 @@ class Monitor:
         if not self.running:
             return
         stops = [self._next_aggregation, self._next_update, self.passed + self._operations.max_rounds]
-        if self._schemes:
+        if self._schemes is not None:
             stops.append(self._schemes.next_due())
         self._next_stop = max(min(stops), self.passed + 1)
         offsets = self.regions.offsets(self._operations.nr_targets)
@@ -257,3 +258,20 @@ class Monitor:
         regions = self.regions
         pages = self._rng.random((rounds, len(regions))) * (regions.size // PAGE_SIZE)
         return regions.start + pages.astype(np.int64) * PAGE_SIZE
+
+
+def _tell(regions: Regions, taken: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often each region was accessed in `taken` samples (int64), and where that can be told (bool).
+
+    Where most samples were observed, the others are taken to be like them. Where few were, only accesses mean
+    something: their number is the least there can have been, while a few idle pages say nothing about the rest.
+    """
+    observed = taken - regions.nr_unobserved
+    mostly = 2 * observed >= taken
+    counted = regions.nr_accesses
+    return np.where(mostly, counted * taken // np.maximum(observed, 1), counted), mostly | (counted > 0)
+
+
+def _frozen(row: np.ndarray) -> np.ndarray:
+    row.flags.writeable = False  # of the view, not of the table
+    return row

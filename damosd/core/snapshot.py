@@ -16,8 +16,8 @@ class Snapshot:
 
     Arrays of shape (n,), sorted by (target, start) and not to be written: `target` index, `start` and `end` in bytes,
     `nr_accesses` in samples (0 to `aggr_samples`), `age` in aggregation intervals (int64), and `observed` (bool):
-    false where no sample of the interval could be told, so that nr_accesses is the last known one or, when nothing
-    ever was, 0 without a meaning.
+    false where too few samples of the interval could be told, so that nr_accesses is the last known one or, when
+    nothing ever was, 0 without a meaning. Before the first sample of an interval all counts as observed.
 
     `passed` counts sampling intervals since the start; `sample_us` and `aggr_us` are microseconds.
     """

@@ -78,8 +78,8 @@ class Session:
         first = self.status()
         gc.freeze()  # what was loaded stays: do not look through it again and again
         with Waiter((pidfd.fd for pidfd in self._operations.pidfds), self._on_signal) as waiter:
-            self._monitor.start()
             try:
+                self._monitor.start()
                 self._loop(waiter, on_status, duration_s, status_interval_s)
                 last = self.status()
             finally:
@@ -101,8 +101,8 @@ class Session:
                 return
             if now >= next_step or woken:
                 self._monitor.step()
-                # A step that took long stretches its interval; the ones it has missed are not made up for.
-                next_step = max(next_step + sample_s, time.monotonic())
+                # A step that took long stretches its interval: pages need a whole one to be accessed in.
+                next_step = max(next_step + sample_s, time.monotonic() + sample_s / 2)
             if now >= next_status:
                 on_status(self.status())
                 next_status = max(next_status + status_interval_s, now)

@@ -7,6 +7,7 @@ A process that execs becomes a new address space of the same target; one that en
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,15 +39,14 @@ class Vaddr:
         self.pidfds: list[Pidfd] = []
         self._mappings: dict[int, tuple[bytes, maps.Mappings]] = {}
         self._next_reading: dict[int, float] = {}
-        try:
+        with ExitStack() as stack:
             for pid in pids:
-                self.pidfds.append(Pidfd(pid))
+                self.pidfds.append(stack.enter_context(Pidfd(pid)))
                 maps.read_text(self.pidfds[-1].proc)
-            self._tables = PageTables(samples=_SAMPLES, rounds=_ROUNDS, spaces=len(pids))
-            self._check = AccessedBit(self._tables, self.pidfds)
-        except BaseException:
-            self._close()
-            raise
+            tables = PageTables(samples=_SAMPLES, rounds=_ROUNDS, spaces=len(pids))
+            stack.callback(tables.close)
+            self._check = AccessedBit(tables, self.pidfds)
+            self._held = stack.pop_all()
 
     @property
     def nr_targets(self) -> int:
@@ -118,9 +118,4 @@ class Vaddr:
 
     def cleanup(self) -> None:
         """Let go of all targets."""
-        self._tables.close()
-        self._close()
-
-    def _close(self) -> None:
-        for pidfd in self.pidfds:
-            pidfd.close()
+        self._held.close()

@@ -63,6 +63,14 @@ def cut_to_limit(targets: Sequence[Target], limit: int) -> None:
             position += 1
 
 
+def tell(region: Region, taken: int) -> int | None:
+    """Return what the samples taken so far tell of a region; None when they tell nothing."""
+    observed = taken - region.unobserved
+    if observed >= region.unobserved:
+        return region.nr * taken // observed if observed else 0
+    return region.nr or None
+
+
 def grow_older(targets: Sequence[Target], threshold: int, aggr_samples: int) -> None:
     """Age every region that was observed, or reset its age."""
     for target in targets:
@@ -80,7 +88,8 @@ def merge(targets: Sequence[Target], threshold: int, limit: int) -> None:
         while position < len(target):
             left, right = target[position - 1], target[position]
             size = left.size + right.size
-            if left.end == right.start and abs(left.nr - right.nr) <= threshold and size <= limit:
+            alike = abs(left.nr - right.nr) <= threshold and left.unobserved == right.unobserved
+            if left.end == right.start and alike and size <= limit:
                 left.nr = (left.nr * left.size + right.nr * right.size) // size
                 left.age = (left.age * left.size + right.age * right.size) // size
                 left.end = right.end
@@ -246,12 +255,11 @@ class Kdamond:
         window = self.attrs.aggr_samples
         left = max(self.next_aggregation - self.passed, 0)
         taken, left_bp = window - left, 10_000 * left // window
-        return [
-            region.nr * taken // (taken - region.unobserved) + region.last * left_bp // 10_000
-            if region.unobserved < taken
-            else region.last
-            for region in self.regions
-        ]
+        counts = []
+        for region in self.regions:
+            told = tell(region, taken)
+            counts.append(region.last if told is None else told + region.last * left_bp // 10_000)
+        return counts
 
     def set_attrs(self, attrs: Attrs) -> None:
         """Convert what is known to other intervals; what was counted in a part of an aggregation is dropped."""
@@ -273,5 +281,6 @@ class Kdamond:
         """Take samples that could not be told to be like those that could; if none could, nothing has changed."""
         window = self.attrs.aggr_samples
         for region in self.regions:
-            observed = window - region.unobserved
-            region.nr = region.nr * window // observed if observed else region.last
+            told = tell(region, window)
+            region.nr = region.last if told is None else told
+            region.unobserved = window if told is None else 0

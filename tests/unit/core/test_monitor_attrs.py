@@ -11,6 +11,7 @@ from support.operations import PAGE, FakeOperations, FakeSchemes, FakeTarget, co
 
 from damosd.core.attrs import Attrs
 from damosd.core.monitor import Monitor
+from damosd.errors import UsageError
 
 ATTRS = Attrs(sample_us=5000, aggr_us=100_000)
 
@@ -132,3 +133,11 @@ def test_before_the_start() -> None:
     monitor.start()
     run(monitor, operations, 10)
     assert monitor.regions.last_nr_accesses.tolist() == [7]
+
+
+def test_the_smallest_region_cannot_change() -> None:
+    """Borders that regions have would not fit another min_region_sz: it is refused and nothing changes."""
+    monitor, _ = _after(20, 5)
+    with pytest.raises(UsageError, match="min_region_sz cannot change"):
+        monitor.set_attrs(replace(ATTRS, min_region_sz=2 * PAGE))
+    assert monitor.attrs == ATTRS

@@ -112,8 +112,8 @@ def test_a_snapshot_stays_as_it_is() -> None:
 
 
 def test_unobserved_samples_are_estimated() -> None:
-    """Samples that could not be told are taken to be like those that could: 4 of 8 observed ones are 10 of 20."""
-    target = Glimpsed([(BASE, BASE + PAGE)], hits=range(1, 5), seen=range(1, 9))
+    """Samples that could not be told are taken to be like those that could: 6 of 12 observed ones are 10 of 20."""
+    target = Glimpsed([(BASE, BASE + PAGE)], hits=range(1, 7), seen=range(1, 13))
     monitor, operations = _started(target)
     published: list[Snapshot] = []
     monitor._callbacks = Callbacks(after_aggregation=published.append)
@@ -124,11 +124,31 @@ def test_unobserved_samples_are_estimated() -> None:
 
 @pytest.mark.parametrize(("samples", "expected"), [(12, 6), (16, 8), (19, 9)])
 def test_unobserved_samples_are_estimated_in_mid_aggregation(samples: int, expected: int) -> None:
-    """In mid-aggregation the estimate goes by the samples so far: 4 of 8 observed ones are 6 of 12."""
-    monitor, operations = _started(Glimpsed([(BASE, BASE + PAGE)], hits=range(1, 5), seen=range(1, 9)))
+    """In mid-aggregation the estimate goes by the samples so far: 6 of 12 observed ones are 8 of 16."""
+    monitor, operations = _started(Glimpsed([(BASE, BASE + PAGE)], hits=range(1, 7), seen=range(1, 13)))
     run(monitor, operations, samples)
     assert monitor.snapshot().nr_accesses.tolist() == [expected]
     assert monitor.snapshot().observed.tolist() == [True]
+
+
+def test_few_observed_accesses_are_a_least_number() -> None:
+    """Where less than half could be told, accesses are counted as they are: those seen have happened."""
+    monitor, operations = _started(Glimpsed([(BASE, BASE + PAGE)], hits=range(1, 3), seen=range(1, 9)))
+    published: list[Snapshot] = []
+    monitor._callbacks = Callbacks(after_aggregation=published.append)
+    run(monitor, operations, 20)
+    assert published[0].nr_accesses.tolist() == [2]
+    assert published[0].observed.tolist() == [True]
+
+
+def test_few_observed_idle_samples_say_nothing() -> None:
+    """A region of which little could be seen, all of it idle, must not pass for cold."""
+    monitor, operations = _started(Glimpsed([(BASE, BASE + PAGE)], hits=range(0), seen=range(1, 9)))
+    published: list[Snapshot] = []
+    monitor._callbacks = Callbacks(after_aggregation=published.append)
+    run(monitor, operations, 20)
+    assert published[0].observed.tolist() == [False]
+    assert published[0].age.tolist() == [0]
 
 
 def test_what_was_not_observed_stays_as_known() -> None:

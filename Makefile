@@ -13,7 +13,7 @@ RUN := $(VENV)/bin/python
 
 # clang and libbpf-dev compile the BPF programs; demo and end-to-end tests run on Redis; strace counts system calls.
 PACKAGES := clang libbpf-dev python3-venv redis-server strace
-VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs zstd
+VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs kmod cpio debian-archive-keyring
 
 export OPENBLAS_NUM_THREADS := 1
 

@@ -10,16 +10,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+
+from damosd.linux.madvise import Advice, process_madvise
+from damosd.linux.pidfd import Pidfd
 
 pytestmark = pytest.mark.kernel
 
 MIB = 1 << 20
 SIZE = 64 * MIB
 HOT = SIZE // 2
-# clear_refs does not flush the TLB: the few hot pages whose translation survives in it all the time stay old.
-CACHED = HOT // 50
+# Pages that came last may still wait in a CPU's batch for the kernel's lists, and cannot be made old there.
+BATCHED = MIB // 2
 INTERPRETER = 60 * MIB  # and numpy, at most
 
 
@@ -49,13 +53,16 @@ def test_the_kernel_sees_the_hot_pages_accessed_and_no_others(pattern: str, kind
         assert process.stdout
         start = json.loads(process.stdout.readline())
         phase = json.loads(process.stdout.readline())
-        Path(f"/proc/{process.pid}/clear_refs").write_text("1")
+        # Unlike clear_refs this flushes translations, so that no access is missed.
+        with Pidfd(process.pid) as pidfd:
+            area = start["areas"][0]["start"]
+            assert process_madvise(pidfd.fd, np.array([[area, SIZE]]), Advice.COLD) is None
         time.sleep(1)
-        referenced = referenced_bytes(process.pid, start["areas"][0]["start"])
+        referenced = referenced_bytes(process.pid, area)
         resident = psutil.Process(process.pid).memory_info().rss
         process.terminate()
         process.stdout.read()
     assert process.returncode == 0
     assert sum(end - first for first, end in phase["hot"]) == start["hot_bytes"] == HOT
-    assert HOT - CACHED <= referenced <= HOT + blur_bytes
+    assert HOT <= referenced <= HOT + BATCHED + blur_bytes
     assert SIZE <= resident <= SIZE + INTERPRETER

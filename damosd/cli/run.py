@@ -8,7 +8,7 @@ import math
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,16 +129,26 @@ def _targets(args: argparse.Namespace) -> tuple[list[int], subprocess.Popen[byte
             raise DamosdError(f"{args.run_command[0]} cannot be started: {error.strerror}") from error
         return [child.pid], child
     if args.comm:
-        import psutil  # noqa: PLC0415
-
-        me = os.getpid()
-        found = [p.pid for p in psutil.process_iter() if p.pid != me and p.name() == args.comm]
+        found = _called(args.comm)
         if not found:
             raise TargetGoneError(f"no process is called {args.comm!r}", hint="`ps -eo comm` lists the names")
         return found, None
     if os.getpid() in args.pid:
         raise UsageError("damosd does not monitor itself")
     return list(dict.fromkeys(args.pid)), None
+
+
+def _called(name: str) -> list[int]:
+    """Return the processes of this name but ourselves. The kernel keeps 15 bytes of a name."""
+    from damosd.linux import process  # noqa: PLC0415
+
+    comm = os.fsencode(name)[:15].decode(errors="replace")
+    found = []
+    for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):  # noqa: PTH208  # no need of a Path for each
+        with suppress(TargetGoneError):
+            if pid != os.getpid() and process.comm(f"/proc/{pid}") == comm:
+                found.append(pid)
+    return sorted(found)
 
 
 def _warn(log: object, schemes: list[Scheme], *, dry_run: bool) -> None:

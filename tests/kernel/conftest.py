@@ -62,9 +62,9 @@ def rounds_on() -> Iterator[Callable[..., Rounds]]:
         yield begin
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def zram() -> Iterator[ZramSwap]:
-    """Swap of our own, until the module's tests are done."""
+    """Swap of our own, for the length of a test: others need to be without."""
     with zram_swap("512M") as device:
         yield device
 

@@ -160,9 +160,7 @@ def test_wrong_usage_is_told(arguments: list[str]) -> None:
 
 def test_it_does_not_monitor_itself() -> None:
     """Its own pid is refused."""
-    program = (
-        "import os, sys; from damosd.cli.main import main; sys.exit(main(['run', '--pid', str(os.getpid())]))"
-    )
+    program = "import os, sys; from damosd.cli.main import main; sys.exit(main(['run', '--pid', str(os.getpid())]))"
     command = [sys.executable, "-c", program]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert (outcome.returncode, outcome.stderr) == (2, "damosd: damosd does not monitor itself\n")
@@ -223,12 +221,24 @@ def test_a_target_that_ends_ends_the_run() -> None:
 
 def test_one_target_that_ends_does_not_end_the_others(idle: subprocess.Popen[bytes]) -> None:
     """With two targets the run goes on until both are gone, and says which has ended."""
-    short = subprocess.Popen(["sleep", "0.5"])
-    outcome = run("--pid", idle.pid, "--pid", short.pid, "--duration", "3s", "--json")
-    short.wait()
-    last = events(outcome)[-1]
-    assert last["reason"] == "the duration is over"
-    assert {target["pid"]: target["alive"] for target in last["last"]["targets"]} == {idle.pid: True, short.pid: False}
+    other = subprocess.Popen(["sleep", "600"])
+    monitor = subprocess.Popen(
+        [*RUN, "--pid", str(idle.pid), "--pid", str(other.pid), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    )
+    assert monitor.stdout
+    alive = [json.loads(monitor.stdout.readline())]
+    other.kill()
+    other.wait()
+    alive += [json.loads(monitor.stdout.readline()) for _ in range(2)]
+    monitor.send_signal(signal.SIGINT)
+    monitor.communicate(timeout=30)
+    assert [[target["alive"] for target in status["targets"]] for status in (alive[0], alive[-1])] == [
+        [True, True],
+        [True, False],
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +56,15 @@ def status(pid: int, field: str) -> str:
     found = re.search(rf"^{field}:\s*(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found
     return found[1]
+
+
+def descriptors() -> list[tuple[str, str]]:
+    """Return the descriptors of this process, and what they are open on."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        with contextlib.suppress(FileNotFoundError):  # the one that lists them
+            found.append((name, os.readlink(f"/proc/self/fd/{name}")))  # noqa: PTH115
+    return sorted(found)
 
 
 def major_faults(pid: int) -> int:

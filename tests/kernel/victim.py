@@ -21,6 +21,7 @@ PAGE = mmap.PAGESIZE
 HUGE = 512 * PAGE
 MAP_FIXED_NOREPLACE = 0x100000
 SYS_EXIT = 60
+MADV_COLD = 20
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
@@ -103,6 +104,15 @@ def read(start: int, size: int, step: int) -> None:
 def write(start: int, size: int, step: int) -> None:
     """Write a byte every `step` bytes."""
     _view(start, size)[::step] = bytes(range(1, 252)) * (size // step // 251) + bytes(size // step % 251)
+
+
+def flush() -> None:
+    """Make the CPUs forget all translations of this process: advice that ages many pages does that."""
+    size = 64 * PAGE
+    start = _map(size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    write(start, size, PAGE)
+    advise(start, size, MADV_COLD)
+    unmap(start, size)
 
 
 def _content(seed: int, number: int) -> bytes:

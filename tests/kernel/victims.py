@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -56,6 +58,23 @@ class Victim:
         """End it by SIGKILL and wait until it is gone."""
         self.process.kill()
         self.process.wait()
+
+    def stop(self) -> None:
+        """Stop it by SIGSTOP, and wait until all of it has."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def gone(self) -> None:
+        """Wait until it has ended, and leave it to its parent, a zombie."""
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+    def area(self, start: int, size: int) -> Area:
+        """Return a part of its memory."""
+        return Area(self, start, size)
 
     def map(
         self, size: int, *, huge: bool = False, shared: bool = False, path: Path | str = "", address: int = 0

@@ -31,7 +31,7 @@ LABEL = "damosd"
 _CONTROL = Path("/sys/class/zram-control")
 # The kernel's default first: it compresses as fast as lz4, and better. zstd needs several times the CPU.
 _ALGORITHMS = ("lzo-rle", "lz4", "zstd")
-_PRIORITY = 100
+_MAX_PRIORITY = 32767
 _LABEL_OFFSET, _LABEL_BYTES = 1052, 16  # volume_name in union swap_header, include/linux/swap.h
 _BUSY_S = 5.0
 _SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
@@ -105,7 +105,7 @@ class ZramSwap:
 def zram_swap(size: str | int) -> Iterator[ZramSwap]:
     """Swap to a new zram device of this size ('1G', or bytes) until left, by whatever exception or signal.
 
-    Other swap areas stay as they are. Raises PrivilegeError, or UnavailableError with the reason.
+    It is used before other swap areas, which stay as they are. Raises PrivilegeError, or UnavailableError with the reason.
     """
     size_bytes = size if isinstance(size, int) else parse_size(size)
     with unwinding():
@@ -169,7 +169,8 @@ def _make(size_bytes: int) -> tuple[ZramSwap, int]:
             )
         undo.callback(os.close, lock)
         _run(mkswap, "--label", LABEL, device.path)
-        _run(swapon, "--priority", str(_PRIORITY), device.path)
+        first = max((area.priority + 1 for area in swap.active()), default=0)
+        _run(swapon, "--priority", str(min(max(first, 0), _MAX_PRIORITY)), device.path)
         undo.pop_all()
     return device, lock
 

@@ -8,7 +8,7 @@ import math
 import os
 import subprocess
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,16 +139,11 @@ def _targets(args: argparse.Namespace) -> tuple[list[int], subprocess.Popen[byte
 
 
 def _called(name: str) -> list[int]:
-    """Return the processes of this name but ourselves. The kernel keeps 15 bytes of a name."""
-    from damosd.linux import process  # noqa: PLC0415
+    """Return the processes of this name but ourselves. The kernel keeps 15 characters of a name."""
+    import psutil  # noqa: PLC0415  # only this way of naming targets needs it
 
-    comm = os.fsencode(name)[:15].decode(errors="replace")
-    found = []
-    for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):  # noqa: PTH208  # no need of a Path for each
-        with suppress(TargetGoneError):
-            if pid != os.getpid() and process.comm(f"/proc/{pid}") == comm:
-                found.append(pid)
-    return sorted(found)
+    found = psutil.process_iter(["name"])
+    return [p.pid for p in found if p.pid != os.getpid() and (p.info["name"] or "")[:15] == name[:15]]
 
 
 def _warn(log: object, schemes: list[Scheme], *, dry_run: bool) -> None:

@@ -26,7 +26,7 @@ def status_table(status: Status) -> RenderableType:
         targets.add_column(heading, justify="right")
     for target in status.targets:
         figures = (mib(target.rss_bytes), mib(target.working_set_bytes), str(target.nr_regions))
-        targets.add_row(target.comm, str(target.pid), *(figures if target.alive else ("ended", "", "")))
+        targets.add_row(Text(target.comm), str(target.pid), *(figures if target.alive else ("ended", "", "")))
     parts: list[RenderableType] = [targets]
     if status.schemes:
         schemes = Table()
@@ -36,7 +36,7 @@ def status_table(status: Status) -> RenderableType:
             schemes.add_column(heading, justify="right")
         for scheme in status.schemes:
             refused = " ".join(f"{count} {name}" for name, count in sorted(scheme.errors.items()))
-            schemes.add_row(scheme.name, scheme.action, mib(scheme.sz_tried), mib(scheme.sz_applied), refused)
+            schemes.add_row(Text(scheme.name), scheme.action, mib(scheme.sz_tried), mib(scheme.sz_applied), refused)
         parts.append(schemes)
     parts.append(
         Text(

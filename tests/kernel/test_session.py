@@ -224,7 +224,6 @@ def test_a_table_on_a_terminal(victim: Victim, scheme: Path) -> None:
     assert "Traceback" not in errors
 
 
-@pytest.mark.xfail(strict=True, reason="rich takes a process's name for markup: report/table.py has to pass Text")
 def test_a_name_that_looks_like_markup(victim: Victim) -> None:
     """A process may be called anything."""
     victim.do("rename", "[/x]")

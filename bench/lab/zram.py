@@ -105,7 +105,8 @@ class ZramSwap:
 def zram_swap(size: str | int) -> Iterator[ZramSwap]:
     """Swap to a new zram device of this size ('1G', or bytes) until left, by whatever exception or signal.
 
-    It is used before other swap areas, which stay as they are. Raises PrivilegeError, or UnavailableError with the reason.
+    It is used before other swap areas, which stay as they are. Raises PrivilegeError, or UnavailableError with the
+    reason.
     """
     size_bytes = size if isinstance(size, int) else parse_size(size)
     with unwinding():

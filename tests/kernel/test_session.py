@@ -30,7 +30,7 @@ PAGEOUT = """
 action: pageout
 access_pattern:
   nr_accesses: {max: 0}
-  age: {min: 300 ms}
+  age: {min: 1 s}
 """
 
 

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The text of /proc/PID/maps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from damosd.errors import TargetGoneError
+from damosd.linux import maps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXT = rb"""00400000-00452000 r-xp 00000000 08:02 173521      /usr/bin/dbus-daemon
+00e03000-00e24000 rw-p 00000000 00:00 0           [heap]
+35b1a21000-35b1a22000 rw-p 00000000 00:00 0
+7f0000000000-7f0000200000 ---p 00000000 00:00 0
+7f2c00000000-7f2c00001000 r--s 00001000 103:02 18446744073 /srv/a b (deleted)
+7f2c00001000-7f2c00002000 rw-s 00000000 00:05 7 /dev/zero\012 (deleted)
+7fffb2c0d000-7fffb2c2e000 rw-p 00000000 00:00 0   [stack]
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]
+"""
+
+
+def test_every_mapping_is_a_row() -> None:
+    """Addresses in bytes, permissions, inode and name, whatever the name is made of."""
+    found = maps.parse(TEXT)
+    assert len(found) == 7
+    assert found.ranges[:4].tolist() == [
+        [0x400000, 0x452000],
+        [0xE03000, 0xE24000],
+        [0x35B1A21000, 0x35B1A22000],
+        [0x7F0000000000, 0x7F0000200000],
+    ]
+    assert found.permissions == ("r-xp", "rw-p", "rw-p", "---p", "r--s", "rw-s", "rw-p")
+    assert found.inodes.tolist() == [173521, 0, 0, 0, 18446744073, 7, 0]
+    assert found.names == (
+        "/usr/bin/dbus-daemon",
+        "[heap]",
+        "",
+        "",
+        "/srv/a b (deleted)",
+        r"/dev/zero\012 (deleted)",
+        "[stack]",
+    )
+
+
+def test_the_vsyscall_page_is_left_out() -> None:
+    """It is kernel memory; a file of that name is not."""
+    assert "[vsyscall]" not in maps.parse(TEXT).names
+    assert len(maps.parse(b"00400000-00452000 r-xp 00000000 08:02 1 /tmp/[vsyscall]\n")) == 1
+
+
+def test_a_name_that_is_no_utf_8_is_kept() -> None:
+    """It can be turned back into the bytes it was."""
+    [name] = maps.parse(b"00400000-00452000 r-xp 00000000 08:02 1 /tmp/\xff\n").names
+    assert name.encode(errors="surrogateescape") == b"/tmp/\xff"
+
+
+def test_no_mappings() -> None:
+    """A process that has ended, or never had memory, has none, in arrays of the usual shape."""
+    found = maps.parse(b"")
+    assert (len(found), found.ranges.shape, found.inodes.shape) == (0, (0, 2), (0,))
+
+
+def test_our_own_mappings() -> None:
+    """They are sorted and disjoint, and the code that runs lies in one that may be executed."""
+    found = maps.read("/proc/self")
+    assert (found.ranges[:, 0] < found.ranges[:, 1]).all()
+    assert (found.ranges[:-1, 1] <= found.ranges[1:, 0]).all()
+    assert "[stack]" in found.names
+
+
+def test_a_directory_of_no_process(tmp_path: Path) -> None:
+    """Where there is no maps file there is no process."""
+    with pytest.raises(TargetGoneError):
+        maps.read(str(tmp_path))

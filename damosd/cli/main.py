@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The `damosd` program: finds the subcommand, and turns errors into messages and exit codes.
 
-Exit codes: 0 done; 1 failed; 2 usage; 4 insufficient privilege; 78 bad configuration or scheme file.
+Exit codes: 0 done; 1 failed; 2 usage; 4 insufficient privilege; 78 bad configuration or scheme file; 130 interrupted
+before anything was running.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return 130  # before or after the part of a run that ends with a summary
     except BrokenPipeError:
         # Whoever read our output has gone; leave without a second complaint when stdout is closed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -163,8 +163,8 @@ def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Status], None
     if args.json:
         from damosd.report.status import as_json  # noqa: PLC0415
 
-        return lambda status: print(json.dumps(as_json("status", status)), flush=True)
-    if sys.stdout.isatty():
+        return lambda status: _say(json.dumps(as_json("status", status)))
+    if sys.stdout and sys.stdout.isatty():  # there is none when it was closed
         from rich.live import Live  # noqa: PLC0415
 
         from damosd.report.table import status_table  # noqa: PLC0415
@@ -174,15 +174,26 @@ def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Status], None
 
     from damosd.report.text import status_line  # noqa: PLC0415
 
-    return lambda status: print(status_line(status), flush=True)
+    return lambda status: _say(status_line(status))
+
+
+def _say(text: str) -> None:
+    """Write to stdout. Raise DamosdError where that fails, BrokenPipeError where only the reader has gone."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or it would be tried again at the exit
+        raise DamosdError(f"stdout cannot be written: {error.strerror}") from error
 
 
 def _show_summary(args: argparse.Namespace, summary: Summary) -> None:
     if args.json:
         from damosd.report.status import as_json  # noqa: PLC0415
 
-        print(json.dumps(as_json("summary", summary)), flush=True)
+        _say(json.dumps(as_json("summary", summary)))
         return
     from damosd.report.text import summary_lines  # noqa: PLC0415
 
-    print("\n".join(summary_lines(summary)), flush=True)
+    _say("\n".join(summary_lines(summary)))

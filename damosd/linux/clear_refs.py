@@ -8,12 +8,15 @@ CPU still caches stays old until that is evicted.
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from pathlib import Path
 
 from damosd.errors import PrivilegeError, TargetGoneError
 from damosd.linux.feature import Feature
+
+_TOUCHED_KIB = 4096
 
 
 def make_all_old(proc: str) -> None:
@@ -38,16 +41,21 @@ def _referenced_kib(proc: str) -> int:
 
 
 def probe() -> Feature:
-    """Clear the bits of a child that sleeps, and see in smaps that they went."""
-    read_end, write_end = os.pipe()
+    """Clear the bits of a child that has touched some memory and sleeps, and see in smaps that they went."""
+    ready_end, telling_end = os.pipe()
+    waiting_end, release_end = os.pipe()
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
-        os.close(write_end)
-        os.read(read_end, 1)  # sleeps until the parent closes its end
+        os.close(release_end)
+        memory = mmap.mmap(-1, _TOUCHED_KIB * 1024, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory.write(bytes(len(memory)))
+        os.write(telling_end, b"!")
+        os.read(waiting_end, 1)  # sleeps until the parent closes its end
         os._exit(0)
-    os.close(read_end)
+    os.close(waiting_end)
     try:
+        os.read(ready_end, 1)
         proc = f"/proc/{child}"
         before = _referenced_kib(proc)
         make_all_old(proc)
@@ -55,8 +63,9 @@ def probe() -> Feature:
     except OSError as error:
         return Feature("clear_refs", works=False, detail=str(error), hint=getattr(error, "hint", ""))
     finally:
-        os.close(write_end)
+        for end in (release_end, ready_end, telling_end):
+            os.close(end)
         os.waitpid(child, 0)
-    if after >= before:
-        return Feature("clear_refs", works=False, detail=f"referenced memory did not fall ({before} to {after} KiB)")
+    if before - after < _TOUCHED_KIB // 2:
+        return Feature("clear_refs", works=False, detail=f"referenced memory went from {before} to {after} KiB only")
     return Feature("clear_refs", works=True, detail="makes all pages of a process old, shared ones as well")

@@ -146,7 +146,7 @@ def test_idle_memory_leaves_and_hot_memory_stays(victim: Victim, scheme: Path) -
     area.fill()
     hot = area.part(0, 8 * MIB)
     victim.do("keep_reading", hot.start, hot.size, PAGE)
-    with running("--pid", victim.pid, "--scheme", scheme) as run:
+    with running("--pid", victim.pid, "--scheme", scheme, "--min-regions", 100) as run:
         while truth.swapped(area).sum() * PAGE < 38 * MIB:
             run.next()
         out = truth.swapped(area)
@@ -194,6 +194,39 @@ def test_a_name_as_long_as_the_kernel_keeps_it(victim: Victim) -> None:
     for name in ("damosd-test-nam", "damosd-test-name-in-full"):
         with running("--comm", name, "--duration", "100ms") as run:
             assert [target["pid"] for target in run.last()["last"]["targets"]] == [victim.pid]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_output_that_cannot_be_written(victim: Victim, options: list[str]) -> None:
+    """A full disk ends the run with its reason; a stdout that was closed beforehand is nobody's loss."""
+    command = [*RUN, "--pid", str(victim.pid), "--duration", "1.3s", *options]
+    with Path("/dev/full").open("wb") as full:
+        outcome = subprocess.run(command, cwd=TREE, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert outcome.returncode == 1
+    assert outcome.stderr.splitlines()[-1] == "damosd: stdout cannot be written: No space left on device"
+    assert "Traceback" not in outcome.stderr
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    outcome = subprocess.run(closed, cwd=TREE, stderr=subprocess.PIPE, text=True, check=False)
+    assert (outcome.returncode, "Traceback" in outcome.stderr) == (0, False)
+
+
+def test_a_scheme_file_that_cannot_be_read(victim: Victim, scheme: Path, tmp_path: Path) -> None:
+    """No permission, or not a file at all: exit code 78 and the reason, and the command is not started."""
+    witness = tmp_path / "started"
+    os.chown(scheme, 65534, 65534)
+    scheme.chmod(0o600)
+    unprivileged = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    for prefix, path, reason in (
+        (unprivileged, scheme, "Permission denied"),
+        ([], tmp_path, "is a directory"),
+        ([], Path("/dev/zero"), "is not a regular file"),
+    ):
+        command = [*prefix, *RUN, "--scheme", str(path), "--", "touch", str(witness)]
+        outcome = subprocess.run(command, cwd=TREE, capture_output=True, text=True, check=False)
+        assert outcome.returncode == 78
+        assert f"{path}: " in outcome.stderr
+        assert reason in outcome.stderr
+    assert not witness.exists()
 
 
 def on_a_terminal(*arguments: object) -> tuple[int, str, str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 import time
@@ -27,9 +28,26 @@ _SETTINGS: tuple[tuple[str, list[str], float], ...] = (
 _CALLS_BESIDE_TICKS = {"read", "openat", "close", "fstat", "write", "lseek", "newfstatat", "mmap", "munmap", "brk"}
 
 
+def _empty_loop_us() -> float:
+    """Return the CPU time of a wait of 5 ms in a loop that does nothing else: what no monitor can go below."""
+    rounds = 600
+    begun = time.process_time()
+    for _ in range(rounds):
+        select.select([], [], [], 0.005)
+    return 1e6 * (time.process_time() - begun) / rounds
+
+
 def cpu() -> list[Row]:
     """Measure the CPU of the whole program in its steady state, on hot-cold."""
     rows = []
+    with Workload(["hot-cold", "--size", "512M", "--hot", "1/8"]):
+        empty = [_empty_loop_us() for _ in range(3)]
+    rows.append(
+        Row(
+            "CPU of an empty loop that waits 5 ms, beside hot-cold",
+            f"{median(empty) / 50:.2f} %, {median(empty):.0f} us",
+        )
+    )
     with Workload(["hot-cold", "--size", "512M", "--hot", "1/8"]) as workload:
         for name, options, goal in _SETTINGS:
             percents, ticks_us = [], []

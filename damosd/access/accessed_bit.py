@@ -27,7 +27,7 @@ from damosd.linux.feature import Feature
 from damosd.linux.madvise import MAX_VECTORS, Advice, process_madvise, try_process_madvise
 from damosd.linux.pidfd import Pidfd
 
-SHARED_AGING_CPU = 0.001
+SHARED_AGING_CPU = 0.0005
 """How much of one CPU the aging of shared pages may take, per target."""
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _SAMPLES = 1024  # to begin with
 _ROUNDS = 32
-_READING_CPU = 0.002
+_READING_CPU = 0.0005
 """How much of one CPU reading the mappings of a target may take; 50,000 of them take 40 ms."""
 _NOTHING = np.zeros((0, 2), np.int64)
 

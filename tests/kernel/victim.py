@@ -20,6 +20,7 @@ from typing import Any
 PAGE = mmap.PAGESIZE
 HUGE = 512 * PAGE
 MAP_FIXED_NOREPLACE = 0x100000
+PR_SET_PDEATHSIG = 1
 SYS_EXIT = 60
 MADV_COLD = 20
 
@@ -40,6 +41,10 @@ def _checked(result: int) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return result
+
+
+def _end_with_parent() -> None:
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _map(size: int, flags: int, *, address: int = 0, fd: int = -1, protection: int = 3) -> int:
@@ -184,6 +189,7 @@ def fork(areas: list[list[int]]) -> int:
     ready, done = os.pipe()
     child = os.fork()
     if child == 0:
+        _end_with_parent()
         for start, size in areas:
             read(start, size, PAGE)
         os.write(done, b"!")
@@ -229,4 +235,5 @@ def obey() -> None:
 
 
 if __name__ == "__main__":
+    _end_with_parent()
     obey()

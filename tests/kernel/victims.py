@@ -27,9 +27,8 @@ class Victim:
     """A running victim, which ends when left."""
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        command = [sys.executable, "-I", "-S", str(PROGRAM)]
+        self.process = subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.pid = self.answer()
 
     def __enter__(self) -> Self:
@@ -46,13 +45,14 @@ class Victim:
         """Let it run one of the functions in `victim.py`, and return what that returned."""
         assert self.process.stdin
         self.process.stdin.write(json.dumps([command, *arguments]).encode() + b"\n")
-        self.process.stdin.flush()
         return self.answer()
 
     def answer(self) -> Any:
         """Wait for a line of it."""
         assert self.process.stdout
-        return json.loads(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        assert line, f"the victim has ended with {self.process.wait()}"
+        return json.loads(line)
 
     def kill(self) -> None:
         """End it by SIGKILL and wait until it is gone."""

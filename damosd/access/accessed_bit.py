@@ -11,6 +11,7 @@ Needs BPF, and process_madvise on the targets; see `linux.bpf` and `linux.madvis
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import math
 import mmap
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from damosd.access.pagetable import ACCESSED, NR_ACCESSES, NR_UNOBSERVED, PAGE, UNSEEN, PageTables, Space
+from damosd.access.pagetable import ACCESSED, PAGE, UNSEEN, PageTables, Space
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, maps
 from damosd.linux.feature import Feature
@@ -29,6 +30,7 @@ from damosd.linux.pidfd import Pidfd
 
 SHARED_AGING_CPU = 0.0005
 """How much of one CPU the aging of shared pages may take, per target."""
+_COLD = int(Advice.COLD)  # to look it up in the enum takes longer than to use it
 
 
 @dataclass(slots=True)
@@ -108,11 +110,12 @@ class AccessedBit:
 
         Return whether `take_changed` has something to tell.
         """
-        self._tables.probe()
-        request = self._request
-        if request.nr_failed:
+        nr_failed, nr_vectors, nr_shared, nr_bytes = self._tables.probe()
+        if nr_failed:
             self._find_again()
-        if request.nr_vectors or request.nr_shared:
+        if len(self._targets) == 1:
+            self._make_target_old(0, 0, nr_vectors, nr_bytes, nr_shared)
+        elif nr_vectors or nr_shared:
             self._make_old()
         return bool(self._changed)
 
@@ -121,17 +124,21 @@ class AccessedBit:
         self._request.prepare = False
         self.advance()
 
-    def take_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return how often each sample was accessed, and could not be observed, since last asked (uint32)."""
-        counts = self._states[: self._count, :UNSEEN].T.copy()
-        self._states[: self._count, :UNSEEN] = 0
-        return counts[NR_ACCESSES], counts[NR_UNOBSERVED]
+    def take_counts(self) -> np.ndarray:
+        """Return how often each sample was accessed, and could not be observed, since last asked.
+
+        uint32, shape (2, samples).
+        """
+        shared = self._states[: self._count, :UNSEEN]
+        counts = shared.T.copy()
+        shared[:] = 0
+        return counts
 
     def _share_arrays(self) -> None:
         tables = self._tables
         self._addresses, self._states = tables.addresses, tables.states
         self._segments = tables.segments[: len(self._targets)]
-        self._first_vector = tables.vectors.ctypes.data
+        self._first_vector = ctypes.c_void_p(tables.vectors.ctypes.data)
         tables.set_spaces([target.space for target in self._targets])
 
     def _find_again(self) -> None:
@@ -154,10 +161,6 @@ class AccessedBit:
 
     def _make_old(self) -> None:
         """Make old the pages that the run has listed, and now and then those that only clear_refs can."""
-        if len(self._targets) == 1:
-            request = self._request
-            self._make_target_old(0, 0, request.nr_vectors, request.bytes, request.nr_shared)
-            return
         first = 0
         rows = self._segments[["nr_vectors", "bytes", "nr_shared"]].tolist()
         for index, (nr_vectors, nr_bytes, nr_shared) in enumerate(rows):
@@ -170,8 +173,7 @@ class AccessedBit:
             if nr_vectors and (
                 nr_vectors > MAX_VECTORS
                 or len(target.refused)
-                or nr_bytes
-                != try_process_madvise(target.pidfd.fd, self._first_vector + 16 * first, nr_vectors, Advice.COLD)
+                or nr_bytes != try_process_madvise(target.pidfd.fd, self._vector(first), nr_vectors, _COLD)
             ):
                 self._make_old_or_note(index, first, nr_vectors)
             if nr_shared and time.monotonic() >= target.next_shared_aging:
@@ -179,6 +181,9 @@ class AccessedBit:
         except TargetGoneError:
             target.ended = True
             self._changed.add(index)
+
+    def _vector(self, index: int) -> ctypes.c_void_p:
+        return ctypes.c_void_p((self._first_vector.value or 0) + 16 * index) if index else self._first_vector
 
     def _make_old_or_note(self, index: int, first: int, count: int) -> None:
         """Make old what is possible of the listed pages, and note which refuse."""

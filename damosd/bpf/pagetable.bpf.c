@@ -189,11 +189,19 @@ struct leaf {
 	__u32 level; /* 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB */
 };
 
-/* Walk down to `lowest` or to the leaf above it. */
-static __always_inline struct leaf walk(const struct layout *l, __u64 pgd, __u64 address, __u32 lowest)
+/* Where a walk begins. It remembers the table below which the last one ended: most stay within one GiB. */
+struct path {
+	__u64 pgd;
+	__u64 gib; /* number of the GiB that `table` is for; ~0 for none */
+	__u64 table; /* of level 2 */
+};
+
+/* Walk down to `lowest`, at most 2, or to the leaf above it. */
+static __always_inline struct leaf walk(const struct layout *l, struct path *path, __u64 address, __u32 lowest)
 {
-	struct leaf leaf = { .table = pgd };
-	__u32 top = l->levels;
+	bool known = path->gib == address / GIB;
+	struct leaf leaf = { .table = known ? path->table : path->pgd };
+	__u32 top = known ? 2 : l->levels;
 
 #pragma unroll
 	for (int level = 5; level >= 1; level--) {
@@ -222,6 +230,10 @@ static __always_inline struct leaf walk(const struct layout *l, __u64 pgd, __u64
 				leaf.entry = 0;
 				break;
 			}
+		}
+		if (level == 3) {
+			path->gib = address / GIB;
+			path->table = leaf.table;
 		}
 	}
 	/* Frames of entries that are not present are kept inverted, out of reach of the L1TF hardware flaw. */
@@ -295,7 +307,7 @@ static __always_inline __u64 inspect(const struct layout *l, __u64 entry, __u32 
 
 struct visit {
 	const struct request *request;
-	__u64 pgd;
+	struct path path;
 	__u64 last_start; /* of the vector before: neighbouring regions may sample one huge page */
 	__u32 first; /* sample of this segment */
 	__u32 next; /* first sample of the next segment */
@@ -337,7 +349,7 @@ static __always_inline void prepare_one(struct visit *v, __u32 sample, struct st
 
 	if (!address || !result)
 		return;
-	leaf = walk(layout, v->pgd, *address, 1);
+	leaf = walk(layout, &v->path, *address, 1);
 	entry = leaf.entry;
 	out = (__u64)leaf.level << LEVEL_SHIFT;
 	state->unseen = 0;
@@ -378,7 +390,7 @@ static long probe_one(__u32 i, struct visit *v)
 
 		if (!address)
 			return 1;
-		entry = walk(&r->layout, v->pgd, *address, 1).entry;
+		entry = walk(&r->layout, &v->path, *address, 1).entry;
 		if (state->unseen)
 			state->nr_unobserved++;
 		else if (is_present(entry) && entry & ACCESSED)
@@ -400,7 +412,7 @@ static long copy_one(__u32 i, struct visit *v)
 
 	if (!address || !result || !copy)
 		return 1;
-	leaf = walk(layout, v->pgd, *address, 2);
+	leaf = walk(layout, &v->path, *address, 2);
 	if (leaf.entry & LEAF) {
 		*result = (__u64)leaf.level << LEVEL_SHIFT | PRESENT | (leaf.entry & (layout->phys_mask | FLAGS));
 		return 0;
@@ -439,7 +451,8 @@ static __always_inline bool enter(__u32 i, struct visit *v)
 		v->nr_failed++;
 		return false;
 	}
-	v->pgd = (__u64)BPF_CORE_READ(mm, pgd);
+	v->path.pgd = (__u64)BPF_CORE_READ(mm, pgd);
+	v->path.gib = ~0ULL;
 	return true;
 }
 
@@ -529,7 +542,7 @@ struct search {
 struct try {
 	struct layout *layout;
 	const struct search *search;
-	__u64 pgd;
+	struct path path;
 	__u64 top;
 	__u32 agreed;
 };
@@ -537,7 +550,7 @@ struct try {
 static long recognise_page(__u32 i, struct try *t)
 {
 	const struct search *s = t->search;
-	struct leaf leaf = walk(t->layout, t->pgd, s->address + i * 4096ULL, 1);
+	struct leaf leaf = walk(t->layout, &t->path, s->address + i * 4096ULL, 1);
 	__u64 page = leaf.level == 1 && leaf.entry & PRESENT ? pointee(t->layout, leaf.entry) : 0;
 
 	if (!page || peek(page) != s->magic + i)
@@ -549,6 +562,7 @@ static long recognise_page(__u32 i, struct try *t)
 static long try_direct_map(__u32 i, struct try *t)
 {
 	t->layout->direct_map = t->top - i * GIB;
+	t->path.gib = ~0ULL;
 	t->agreed = 0;
 	bpf_loop(t->search->nr_pages, recognise_page, t, 0);
 	return t->agreed == t->search->nr_pages;
@@ -558,7 +572,7 @@ static long recognise_folio(__u32 i, struct try *t)
 {
 	const struct search *s = t->search;
 	__u64 address = s->address + i * 4096ULL;
-	struct leaf leaf = walk(t->layout, t->pgd, address, 1);
+	struct leaf leaf = walk(t->layout, &t->path, address, 1);
 	__u64 pfn = (leaf.entry & t->layout->phys_mask) >> 12;
 	struct folio *folio = (void *)(t->layout->vmemmap + pfn * bpf_core_type_size(struct page));
 
@@ -590,8 +604,8 @@ int locate(struct search *s)
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct try t = { .layout = &layout, .search = &search };
 
-	t.pgd = (__u64)BPF_CORE_READ(task, mm, pgd);
-	t.top = t.pgd & ~(GIB - 1);
+	t.path.pgd = (__u64)BPF_CORE_READ(task, mm, pgd);
+	t.top = t.path.pgd & ~(GIB - 1);
 	bpf_loop(search.steps, try_direct_map, &t, 0);
 	if (!search.nr_pages || t.agreed != search.nr_pages)
 		return 0;

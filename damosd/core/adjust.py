@@ -56,12 +56,12 @@ def merge(regions: Regions, threshold: int, limit: int) -> Regions:
     size = regions.size
     # What was merged before only grows, so pairs that do not fit by themselves never merge: only the others are
     # worth a step of the loop, which has to be one because each step depends on the last.
-    fits = (
-        (regions.start[1:] == regions.end[:-1])
-        & (regions.target[1:] == regions.target[:-1])
-        & (regions.nr_unobserved[1:] == regions.nr_unobserved[:-1])
-        & (size[1:] + size[:-1] <= limit)
-    )
+    fits = regions.start[1:] == regions.end[:-1]
+    fits &= size[1:] + size[:-1] <= limit
+    if not regions.share_target:
+        fits &= regions.target[1:] == regions.target[:-1]
+    if regions.nr_unobserved.any():
+        fits &= regions.nr_unobserved[1:] == regions.nr_unobserved[:-1]
     candidates = np.flatnonzero(fits) + 1
     if not len(candidates):
         return regions
@@ -130,27 +130,24 @@ class Splitter:
         last, self._last_count = self._last_count, count
         if count >= most:
             return regions
-        size = regions.size.copy()
+        size, smallest = regions.size, attrs.min_region_sz
         if count > most // 2:
             step = most // (most - count)
             self._turn = (self._turn + 1) % step
-            chosen = np.zeros(count, bool)
-            chosen[self._turn :: step] = True
-            size[~chosen | (size < 2 * attrs.min_region_sz)] = 0
-            return regions.cut(*self._draw_cuts(regions.start, size, attrs.min_region_sz))
-        cuts = []
-        for _ in range(2 if count == last and count < most // 3 else 1):
-            size[size <= 2 * attrs.min_region_sz] = 0
-            index, address = self._draw_cuts(regions.start, size, attrs.min_region_sz)
-            size[index] = address - regions.start[index]  # the left piece may be cut again
-            cuts.append((index, address))
-        return regions.cut(*map(np.concatenate, zip(*cuts, strict=True)))
+            chosen = np.zeros(count, np.int64)
+            chosen[self._turn :: step] = size[self._turn :: step]
+            return regions.cut_inside(self._draw(chosen, 2 * smallest, smallest)[np.newaxis])
+        first = self._draw(size, 2 * smallest + 1, smallest)
+        if count != last or count >= most // 3:
+            return regions.cut_inside(first[np.newaxis])
+        left = np.where(first, first, size)  # may be cut again
+        return regions.cut_inside(np.stack((self._draw(left, 2 * smallest + 1, smallest), first)))
 
-    def _draw_cuts(self, start: np.ndarray, size: np.ndarray, smallest: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw one cut for each region: 10-90 % of `size` after `start`, in steps of a tenth.
+    def _draw(self, size: np.ndarray, least: int, smallest: int) -> np.ndarray:
+        """Draw where to cut each region: after 10-90 % of `size`, in steps of a tenth, rounded down to `smallest`.
 
-        Returns regions and addresses, without those that have no room for a cut.
+        Returns bytes from its start (int64); 0, no cut, where `size` is under `least`.
         """
         part = self._rng.integers(1, 10, len(size)) * size // (10 * smallest) * smallest
-        index = part.nonzero()[0]
-        return index, start[index] + part[index]
+        part *= size >= least
+        return part

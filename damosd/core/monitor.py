@@ -66,6 +66,7 @@ class Monitor:
         self._next_update = attrs.update_samples
         self._next_stop = 0
         self._limit = 0
+        self._stretched = False  # regions may have become larger than the limit, which merging never makes them
         self._mapped: dict[int, np.ndarray] = {}
         self._counting = False  # regions and operations agree on what is sampled
 
@@ -109,13 +110,9 @@ class Monitor:
         if aggregated:
             self._aggregate()
         self._call(self._callbacks.after_sampling)
-        if aggregated and self._callbacks.after_aggregation:
-            self._call(self._callbacks.after_aggregation, self.snapshot())
+        self._publish(aggregated=aggregated)
         if not self.running:
             return
-        if self._schemes is not None and self.passed >= self._schemes.next_due():
-            acted_on = self._schemes.apply(self.snapshot())
-            self.regions.age[acted_on] = 0
         if aggregated:
             self._begin_aggregation()
         self._drop_changed()
@@ -165,9 +162,9 @@ class Monitor:
             counts[:] = counts * _FULL_BP // old.aggr_samples * attrs.aggr_samples // _FULL_BP
         regions.age[:] = regions.age * old.aggr_us // attrs.aggr_us
         self._limit = size_limit(regions, attrs)
+        self._stretched = True
         if self.passed < self._next_aggregation:
-            regions.nr_accesses[:] = 0
-            regions.nr_unobserved[:] = 0
+            regions.counts[:] = 0
             self._next_aggregation = self.passed + attrs.aggr_samples
         self._next_update = self.passed + attrs.update_samples
         if self._schemes is not None:
@@ -194,6 +191,7 @@ class Monitor:
             known = set_regions(self.regions.of(target), target, three_ranges(mapped), self.attrs.min_region_sz)
             self.regions = self.regions.replace(target, known)
         self._limit = size_limit(self.regions, self.attrs)
+        self._stretched = True
         if self.passed == 0:
             self.regions = cut_to_limit(self.regions, self._limit)
         if not any(map(self._operations.target_valid, range(self._operations.nr_targets))):
@@ -215,9 +213,8 @@ class Monitor:
         """Fetch what was counted since the last time, as long as the regions are those that were prepared."""
         if not self._counting:
             return
-        nr_accesses, nr_unobserved = self._operations.take_counts()
-        self.regions.nr_accesses[:] += nr_accesses
-        self.regions.nr_unobserved[:] += nr_unobserved
+        counts = self.regions.counts
+        counts += self._operations.take_counts()
 
     def _aggregate(self) -> None:
         regions, attrs = self.regions, self.attrs
@@ -231,14 +228,27 @@ class Monitor:
         threshold = int(regions.nr_accesses.max()) // 10
         grow_older(regions, threshold, observed=told)
         regions = merge_to_fit(regions, attrs, threshold, self._limit)
-        self.regions = cut_to_limit(regions, self._limit)
+        if self._stretched:
+            regions = cut_to_limit(regions, self._limit)
+            self._stretched = False
+        self.regions = regions
+
+    def _publish(self, *, aggregated: bool) -> None:
+        """Hand a snapshot to those who wait for one: the callback for aggregations, and schemes that are due."""
+        due = self._schemes is not None and self.passed >= self._schemes.next_due()
+        told = self._callbacks.after_aggregation if aggregated else None
+        if not (due or told):
+            return
+        snapshot = self.snapshot()
+        self._call(told, snapshot)
+        if self._schemes is not None and due and self.running:
+            self.regions.age[self._schemes.apply(snapshot)] = 0
 
     def _begin_aggregation(self) -> None:
         self._next_aggregation += self.attrs.aggr_samples
         regions = self.regions
         regions.last_nr_accesses[:] = regions.nr_accesses
-        regions.nr_accesses[:] = 0
-        regions.nr_unobserved[:] = 0
+        regions.counts[:] = 0
         self.regions = self._splitter.split(regions, self.attrs)
 
     def _prepare(self) -> None:
@@ -267,7 +277,7 @@ def _tell(regions: Regions, taken: int) -> tuple[np.ndarray, np.ndarray]:
     something: their number is the least there can have been, while a few idle pages say nothing about the rest.
     """
     observed = taken - regions.nr_unobserved
-    mostly = 2 * observed >= taken
+    mostly = regions.nr_unobserved <= taken // 2
     counted = regions.nr_accesses
     return np.where(mostly, counted * taken // np.maximum(observed, 1), counted), mostly | (counted > 0)
 

@@ -50,8 +50,11 @@ class Operations(Protocol):
     def check_accesses(self) -> None:
         """End the last round."""
 
-    def take_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each region how many rounds found it accessed, and how many could not tell, since last asked."""
+    def take_counts(self) -> np.ndarray:
+        """Return for each region how many rounds found it accessed, and how many could not tell, since last asked.
+
+        Of shape (2, regions).
+        """
 
     def take_changed(self) -> Sequence[int]:
         """Return targets that were given a new address space, or ended, since the last call."""

@@ -81,8 +81,20 @@ class Regions:
         """Bytes in each region."""
         return self.end - self.start
 
+    @property
+    def counts(self) -> np.ndarray:
+        """nr_accesses and nr_unobserved at once: a view, shape (2, n)."""
+        return self.data[3::3]
+
+    @property
+    def share_target(self) -> bool:
+        """Whether all regions are of one target."""
+        return not len(self) or bool(self.data[0, 0] == self.data[0, -1])
+
     def offsets(self, nr_targets: int) -> np.ndarray:
         """Return where each target's regions begin and end: int64, shape (nr_targets + 1,)."""
+        if nr_targets == 1:
+            return np.array((0, len(self)))
         return np.searchsorted(self.target, np.arange(nr_targets + 1))
 
     def of(self, target: int) -> Regions:
@@ -104,7 +116,22 @@ class Regions:
         source = np.concatenate((np.arange(len(self)), index))
         start = np.concatenate((self.start, address))
         order = np.lexsort((start, source))
-        source, start = source[order], start[order]
+        return self._pieces(source[order], start[order])
+
+    def cut_inside(self, parts: np.ndarray) -> Regions:
+        """Return the table with every region cut in as many places as `parts` has rows, or fewer.
+
+        `parts`: bytes from the region's start, int64, shape (k, n); 0 means no cut, the others ascend in a column.
+        """
+        begins = np.zeros((len(self), len(parts) + 1), np.int64)
+        begins[:, 1:] = parts.T
+        begins += self.start[:, np.newaxis]
+        kept = np.ones(begins.shape, bool)
+        kept[:, 1:] = parts.T
+        return self._pieces(kept.nonzero()[0], begins[kept])
+
+    def _pieces(self, source: np.ndarray, start: np.ndarray) -> Regions:
+        """Return a table of pieces: of which region each is, and where it begins; both ascend."""
         data = self.data[:, source]
         data[1] = start
         same = source[:-1] == source[1:]

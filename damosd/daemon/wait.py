@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SHORT_S = 0.02
 
 
 class Waiter:
@@ -50,9 +51,16 @@ class Waiter:
         self._on_signal(signal.Signals(number))
 
     def until(self, moment: float) -> bool:
-        """Sleep until `moment` (time.monotonic()); return True when something came before."""
+        """Sleep until `moment` (time.monotonic()); return True when something came before.
+
+        Through a short wait it just sleeps, which costs the least; what came is told at the next long one.
+        """
+        left = max(moment - time.monotonic(), 0)
+        if left <= _SHORT_S:
+            time.sleep(left)
+            return False
         # An epoll descriptor can be selected itself: epoll_wait(2) counts in milliseconds, select(2) does not.
-        ready, _, _ = select.select([self._epoll.fileno()], [], [], max(moment - time.monotonic(), 0))
+        ready, _, _ = select.select([self._epoll.fileno()], [], [], left)
         if not ready:
             return False
         for fd, _events in self._epoll.poll(0):

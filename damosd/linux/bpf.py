@@ -23,7 +23,7 @@ from damosd.errors import PrivilegeError, UnavailableError
 from damosd.linux.feature import Feature
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 LIBRARY = "libbpf.so.1"
 
@@ -78,7 +78,6 @@ _SIGNATURES = {
     "bpf_link__fd": (c_int, [c_void_p]),
     "bpf_link__destroy": (c_int, [c_void_p]),
     "bpf_iter_create": (c_int, [c_int]),
-    "bpf_prog_test_run_opts": (c_int, [c_int, POINTER(_RunOptions)]),
     "bpf_map_create": (c_int, [c_int, c_char_p, c_uint32, c_uint32, c_uint32, c_void_p]),
 }
 
@@ -103,6 +102,16 @@ def _libbpf() -> ctypes.CDLL:
         function.argtypes = argtypes
     library.libbpf_set_print(None)  # it would write to our stderr; errors come back as errno
     return library
+
+
+@functools.cache
+def _run_program() -> Callable[..., int]:
+    """Return bpf_prog_test_run_opts(int, struct bpf_test_run_opts *), which returns a negated errno.
+
+    It is called all the time: without errno and declared types ctypes needs half as long.
+    """
+    run: Callable[..., int] = ctypes.CDLL(LIBRARY).bpf_prog_test_run_opts
+    return run
 
 
 def _failed(what: str, code: int) -> OSError:
@@ -167,7 +176,7 @@ class BpfObject:
         """Return the `syscall` program `name`, to be run with `context` as its argument."""
         found = self._library.bpf_object__find_program_by_name(self._handle, name.encode())
         assert found, name
-        return Program(self._library, self._library.bpf_program__fd(found), context)
+        return Program(self._library.bpf_program__fd(found), context)
 
     def iterate_process(self, name: str, pidfd: int) -> None:
         """Run the task iterator `name` over the threads of one process.
@@ -196,9 +205,9 @@ class BpfObject:
 class Program:
     """A program of the `syscall` type and the context it reads; what it writes there comes back as well."""
 
-    def __init__(self, library: ctypes.CDLL, fd: int, context: Structure) -> None:
+    def __init__(self, fd: int, context: Structure) -> None:
         self.context = context
-        self._run = library.bpf_prog_test_run_opts
+        self._run = _run_program()
         self._fd = fd
         self._options = _RunOptions(
             sz=sizeof(_RunOptions),
@@ -209,8 +218,8 @@ class Program:
 
     def run(self) -> None:
         """Run it once, in this thread: one system call. Raises UnavailableError or PrivilegeError."""
-        if self._run(self._fd, self._options_ref):
-            raise _failed("a BPF program did not run", ctypes.get_errno())
+        if code := self._run(self._fd, self._options_ref):
+            raise _failed("a BPF program did not run", -code)
 
 
 def probe() -> Feature:

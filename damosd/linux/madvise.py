@@ -33,6 +33,9 @@ _syscall.argtypes = [
     ctypes.c_int,
     ctypes.c_uint,
 ]
+# Keeping errno and declared types double what ctypes needs for a call. Undeclared, a Python int is a C int.
+_quick_syscall = ctypes.CDLL(None).syscall
+_quick_syscall.restype = ctypes.c_ssize_t
 
 
 class Advice(IntEnum):
@@ -44,13 +47,13 @@ class Advice(IntEnum):
     COLLAPSE = 25
 
 
-def try_process_madvise(pidfd: int, vectors: int, count: int, advice: Advice) -> int:
+def try_process_madvise(pidfd: int, vectors: ctypes.c_void_p, count: int, advice: int) -> int:
     """Make one call on `count` struct iovec (at most MAX_VECTORS) at the address `vectors`.
 
     Return the bytes advised, -1 for an error. For those who call often and know how many bytes it should be;
     `process_madvise` finds out about the rest.
     """
-    advised: int = _syscall(_SYS_PROCESS_MADVISE, pidfd, vectors, count, advice, 0)
+    advised: int = _quick_syscall(_SYS_PROCESS_MADVISE, pidfd, vectors, count, advice, 0)
     return advised
 
 

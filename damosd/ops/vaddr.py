@@ -101,8 +101,8 @@ class Vaddr:
         """End the last round."""
         self._check.finish()
 
-    def take_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each region how many rounds found it accessed, and how many could not tell, since last asked."""
+    def take_counts(self) -> np.ndarray:
+        """Return how many rounds found each region accessed, and how many could not tell: uint32, shape (2, n)."""
         return self._check.take_counts()
 
     def take_changed(self) -> list[int]:

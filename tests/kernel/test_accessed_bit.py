@@ -8,6 +8,7 @@ idle for some rounds. What was not touched is never counted.
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,12 +46,11 @@ class Calls:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made = self.failed = 0
-        self._call = madvise._syscall
-        monkeypatch.setattr(madvise, "_syscall", self)
+        for name in ("_syscall", "_quick_syscall"):
+            monkeypatch.setattr(madvise, name, partial(self._make, getattr(madvise, name)))
 
-    def __call__(self, *arguments: int) -> int:
-        """Make the call."""
-        result: int = self._call(*arguments)
+    def _make(self, call: Callable[..., int], *arguments: object) -> int:
+        result = call(*arguments)
         self.made += 1
         self.failed += result < 0
         return result

@@ -162,12 +162,12 @@ class FakeOperations:
         self._check()
         assert not self._rounds, "there are addresses for another round"
 
-    def take_counts(self) -> tuple[np.ndarray, np.ndarray]:
+    def take_counts(self) -> np.ndarray:
         """Return for each region how many rounds found it accessed, and how many could not tell, since last asked."""
         self._assert_alive()
-        accessed, unobserved = self._counts.astype(np.uint32)
+        counts = self._counts.astype(np.uint32)
         self._counts[:] = 0
-        return accessed, unobserved
+        return counts
 
     def take_changed(self) -> Sequence[int]:
         """Return targets that exec'd or ended since the last call."""

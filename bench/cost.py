@@ -8,9 +8,13 @@ import sys
 import time
 from statistics import median
 
+import numpy as np
+
 from bench.lab.daemon import Daemon
 from bench.lab.workload import Workload
 from bench.report import Row
+from damosd.core.attrs import PAGE_SIZE
+from damosd.ops.vaddr import Vaddr
 
 _RUNS = 5
 _SETTLE_S = 4.0
@@ -36,17 +40,37 @@ def _empty_loop_us() -> float:
     return 1e6 * (time.process_time() - begun) / rounds
 
 
+def _bare_loop_us(pid: int, nr_pages: int) -> float:
+    """Return the CPU time of a wait of 5 ms and a round of access checks, without a monitor around it."""
+    operations = Vaddr([pid])
+    try:
+        ranges = operations.update(0)
+        start, end = ranges[np.argmax(ranges[:, 1] - ranges[:, 0])].tolist()
+        pages = np.linspace(start, end, nr_pages, endpoint=False).astype(np.int64) // PAGE_SIZE * PAGE_SIZE
+        rounds, used = 200, 0.0
+        for _ in range(rounds // operations.max_rounds):
+            operations.prepare_access_checks(
+                np.array((0, nr_pages)), np.broadcast_to(pages, (operations.max_rounds, nr_pages))
+            )
+            begun = time.process_time()
+            for _ in range(operations.max_rounds - 1):
+                time.sleep(0.005)
+                operations.check_and_prepare()
+            used += time.process_time() - begun
+            operations.check_accesses()
+        return 1e6 * used / (rounds // operations.max_rounds * (operations.max_rounds - 1))
+    finally:
+        operations.cleanup()
+
+
 def cpu() -> list[Row]:
     """Measure the CPU of the whole program in its steady state, on hot-cold."""
     rows = []
-    with Workload(["hot-cold", "--size", "512M", "--hot", "1/8"]):
-        empty = [_empty_loop_us() for _ in range(3)]
-    rows.append(
-        Row(
-            "CPU of an empty loop that waits 5 ms, beside hot-cold",
-            f"{median(empty) / 50:.2f} %, {median(empty):.0f} us",
-        )
-    )
+    with Workload(["hot-cold", "--size", "512M", "--hot", "1/8"]) as workload:
+        empty = [_empty_loop_us() for _ in range(5)]
+        bare = [_bare_loop_us(workload.pid, 50) for _ in range(5)]
+    for what, us in (("an empty loop that waits 5 ms", empty), ("a loop that waits and checks 50 pages", bare)):
+        rows.append(Row(f"CPU of {what}, beside hot-cold", f"{median(us) / 50:.2f} %, {median(us):.0f} us"))
     with Workload(["hot-cold", "--size", "512M", "--hot", "1/8"]) as workload:
         for name, options, goal in _SETTINGS:
             percents, ticks_us = [], []

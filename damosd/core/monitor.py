@@ -2,7 +2,8 @@
 """The monitor's step machine (kdamond_fn). One step is one sampling interval; whoever calls it keeps the time.
 
 All timing counts steps, never a clock, so that a late step stretches an interval instead of losing samples. Regions
-change and schemes run at stops only; in between a step is one operation, which counts by itself.
+are adjusted and schemes run at stops only; in between a step is one operation, which counts by itself, unless a target
+has changed.
 """
 
 from __future__ import annotations
@@ -99,9 +100,8 @@ class Monitor:
             changed = self._operations.check_and_prepare()
             if self._callbacks.after_sampling:
                 self._call(self._callbacks.after_sampling)
-            if changed and self.running:
-                self._drop_changed()
-                self._prepare()
+            if self.running and (changed or self.passed >= self._next_update):
+                self._refit()
             return
         self._operations.check_accesses()
         self._count()
@@ -115,11 +115,7 @@ class Monitor:
             return
         if aggregated:
             self._begin_aggregation()
-        self._drop_changed()
-        if self.running and self.passed >= self._next_update:
-            self._next_update = self.passed + self.attrs.update_samples
-            self._reread(range(self._operations.nr_targets))
-        self._prepare()
+        self._refit()
 
     def snapshot(self) -> Snapshot:
         """Return what is known now. In mid-aggregation nr_accesses blends in the last interval's share."""
@@ -181,6 +177,15 @@ class Monitor:
             self.stop()
             raise
 
+    def _refit(self) -> None:
+        """Follow what has become of the targets, and sample the regions that they have now."""
+        self._drop_changed()
+        if self.running and self.passed >= self._next_update:
+            self._next_update = self.passed + self.attrs.update_samples
+            self._reread(range(self._operations.nr_targets))
+        if not self._counting:
+            self._prepare()
+
     def _reread(self, targets: Iterable[int]) -> None:
         """Fit the regions of `targets` to their mappings; stop when no target is left."""
         for target in targets:
@@ -188,6 +193,8 @@ class Monitor:
             if mapped is self._mapped.get(target):
                 continue
             self._mapped[target] = mapped
+            self._count()
+            self._counting = False
             known = set_regions(self.regions.of(target), target, three_ranges(mapped), self.attrs.min_region_sz)
             self.regions = self.regions.replace(target, known)
         self._limit = size_limit(self.regions, self.attrs)
@@ -255,7 +262,7 @@ class Monitor:
         """Start sampling the regions as they are now, and find out when they may change next."""
         if not self.running:
             return
-        stops = [self._next_aggregation, self._next_update, self.passed + self._operations.max_rounds]
+        stops = [self._next_aggregation, self.passed + self._operations.max_rounds]
         if self._schemes is not None:
             stops.append(self._schemes.next_due())
         self._next_stop = max(min(stops), self.passed + 1)

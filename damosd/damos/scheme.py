@@ -60,12 +60,157 @@ class AccessPattern:
     age_unit: AgeUnit = AgeUnit.AGGREGATIONS
 
 
+class GoalMetric(StrEnum):
+    """What a goal is measured by. The kernel's names; the last two are ours.
+
+    `user_input`: what somebody tells. `some_mem_psi_us`: microseconds in which some task waited for memory, since the
+    last quota reset; of the system or of a cgroup. `node_mem_*_bp`: used or free part of a NUMA node, in 1/10,000.
+    `node_memcg_*_bp`: part of a node that a cgroup uses, or leaves. `*active_mem_bp`: part of the LRU lists.
+    `target_rss_bytes`: the resident sets of all targets. `refault_per_sec`: pages that targets had to wait for.
+    """
+
+    USER_INPUT = "user_input"
+    SOME_MEM_PSI_US = "some_mem_psi_us"
+    NODE_MEM_USED_BP = "node_mem_used_bp"
+    NODE_MEM_FREE_BP = "node_mem_free_bp"
+    NODE_MEMCG_USED_BP = "node_memcg_used_bp"
+    NODE_MEMCG_FREE_BP = "node_memcg_free_bp"
+    ACTIVE_MEM_BP = "active_mem_bp"
+    INACTIVE_MEM_BP = "inactive_mem_bp"
+    TARGET_RSS_BYTES = "target_rss_bytes"
+    REFAULT_PER_SEC = "refault_per_sec"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A quota is tuned so that `metric` comes to `target_value` (> 0), both in the metric's unit.
+
+    `current_value` is for `user_input` only; `nid` for node metrics; `memcg_path`, under the cgroup mount, for memcg
+    metrics and for some_mem_psi_us, where empty means the whole system.
+    """
+
+    metric: GoalMetric
+    target_value: int
+    current_value: int = 0
+    nid: int = 0
+    memcg_path: str = ""
+
+
+class Tuner(StrEnum):
+    """How goals change a quota: `consist` little by little for ever, `temporal` full speed until they are reached."""
+
+    CONSIST = "consist"
+    TEMPORAL = "temporal"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What counts for who is first when a quota is not enough for all; only their ratio matters.
+
+    As in the kernel `sz` has no effect.
+    """
+
+    sz: int = 0
+    nr_accesses: int = 0
+    age: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much a scheme may do in each `reset_interval_ms`: time of its action in ms and bytes; 0 is no limit.
+
+    `goals` set it by feedback, below those limits. Bytes on which the action failed are charged by
+    `fail_charge_num / fail_charge_denom`, in full when the latter is 0.
+    """
+
+    time_ms: int = 0
+    sz_bytes: int = 0
+    reset_interval_ms: int = 0
+    weights: Weights = Weights()
+    goals: tuple[Goal, ...] = ()
+    goal_tuner: Tuner = Tuner.CONSIST
+    fail_charge_num: int = 0
+    fail_charge_denom: int = 0
+
+    @property
+    def limits(self) -> bool:
+        """Whether there is anything to keep to."""
+        return bool(self.time_ms or self.sz_bytes or self.goals)
+
+
+class WatermarkMetric(StrEnum):
+    """What switches a scheme on and off."""
+
+    NONE = "none"
+    FREE_MEM_RATE = "free_mem_rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Watermarks:
+    """Between which values of `metric`, in permil, a scheme works; looked at every `interval_us`."""
+
+    metric: WatermarkMetric = WatermarkMetric.NONE
+    interval_us: int = 0
+    high: int = 0
+    mid: int = 0
+    low: int = 0
+
+
+class FilterType(StrEnum):
+    """What a filter looks at: the kernel's names, and `mapping` of ours.
+
+    `addr` and `target` are the core layer's, looked at first; the others look at single pages.
+    """
+
+    ADDR = "addr"
+    TARGET = "target"
+    ANON = "anon"
+    FILE = "file"
+    MEMCG = "memcg"
+    YOUNG = "young"
+    ACTIVE = "active"
+    HUGEPAGE_SIZE = "hugepage_size"
+    UNMAPPED = "unmapped"
+    MAPPING = "mapping"
+
+    @property
+    def is_core(self) -> bool:
+        """Whether regions are enough to decide."""
+        return self in (FilterType.ADDR, FilterType.TARGET)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Allows or rejects memory that is of a kind (`matching`) or is not of it.
+
+    Arguments, each for one type: `address_range`, start and end in bytes, end exclusive; `target`, an index;
+    `memcg_path`, under the cgroup mount; `hugepage_size`, smallest and largest, in bytes; `mapping`, a glob on the
+    mapping's path or name.
+    """
+
+    type: FilterType
+    matching: bool = True
+    allow: bool = False
+    address_range: tuple[int, int] = (0, 0)
+    target: int = 0
+    memcg_path: str = ""
+    hugepage_size: tuple[int, int] = (0, UNLIMITED)
+    mapping: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """One scheme as the engine runs it. `apply_interval_us` 0 means every aggregation interval."""
+    """One scheme as the engine runs it.
+
+    `apply_interval_us` 0 means every aggregation interval; `max_nr_snapshots` 0 means no limit.
+    """
 
     name: str
     action: Action
     pattern: AccessPattern = field(default_factory=AccessPattern)
     apply_interval_us: int = 0
     description: str = ""
+    quota: Quota = Quota()
+    watermarks: Watermarks = Watermarks()
+    filters: tuple[Filter, ...] = ()
+    max_nr_snapshots: int = 0

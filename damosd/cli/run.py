@@ -10,28 +10,31 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from damosd.errors import DamosdError, TargetGoneError, UsageError
-from damosd.units import UnitError, parse_time_us
+from damosd.units import UnitError, parse_percent, parse_time_us
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
     from damosd.core.attrs import Attrs
+    from damosd.core.intervals import IntervalsGoal
+    from damosd.daemon.session import Session
     from damosd.damos.scheme import Scheme
     from damosd.report.status import Status, Summary
 
 _DESCRIPTION = """\
 Monitor processes and run schemes on them, until the processes end, the duration is over or SIGINT or SIGTERM comes.
-Without a scheme it only watches. A command that damosd has started is left running when the run ends before it does.
+Without a scheme it only watches. Upon SIGHUP the scheme files are read again; a mistake in one changes nothing. A command that damosd has started is left running when the run ends before it does.
 """
 
 _EXAMPLES = """\
 examples:
   damosd run --pid 4242 --scheme schemes/prcl.yaml
   damosd run --comm redis-server --scheme schemes/prcl.yaml --dry-run
+  damosd run --pid 4242 --scheme schemes/reclaim.yaml --explain
   damosd run --duration 1m --json -- python3 job.py
 """
 
@@ -52,12 +55,23 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
         "--scheme", type=Path, action="append", default=[], metavar="FILE", help="a scheme file; several may be given"
     )
     schemes.add_argument("--dry-run", action="store_true", help="show what schemes would do, and change no memory")
+    schemes.add_argument(
+        "--explain", action="store_true", help="tell every second why schemes acted on memory, or did not"
+    )
     attrs = parser.add_argument_group("monitoring")
     attrs.add_argument("--sample", default="5ms", metavar="TIME", help="check accesses every (default 5ms)")
     attrs.add_argument("--aggr", default="100ms", metavar="TIME", help="publish and reset counts every (default 100ms)")
     attrs.add_argument("--update", default="1s", metavar="TIME", help="read mappings again every (default 1s)")
     attrs.add_argument("--min-regions", type=int, default=10, metavar="N", help="regions at least (default 10)")
     attrs.add_argument("--max-regions", type=int, default=1000, metavar="N", help="regions at most (default 1000)")
+    attrs.add_argument(
+        "--intervals-goal",
+        nargs="?",
+        const="4 %,3,5 ms,10 s",
+        metavar="RATE,AGGRS,MIN,MAX",
+        help="tune the intervals until RATE of accesses is seen, every AGGRS aggregations, with a sampling interval"
+        " within MIN and MAX (without a value: 4%%,3,5ms,10s)",
+    )
     attrs.add_argument("--duration", metavar="TIME", help="stop after this time (default: when the targets end)")
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
@@ -75,16 +89,34 @@ def main(args: argparse.Namespace) -> int:
     import structlog  # noqa: PLC0415  # these take most of the start-up time
 
     from damosd.cli.logs import configure  # noqa: PLC0415
+    from damosd.cli.explainer import Explainer  # noqa: PLC0415
     from damosd.daemon.session import Session  # noqa: PLC0415
 
     configure(verbose=args.verbose)
     log = structlog.get_logger()
     with ExitStack() as stack:
         pids, child = _targets(args)
-        session = Session(pids, attrs, schemes, dry_run=args.dry_run)
+        explainer = Explainer(pids, as_json=args.json) if args.explain else None
+        session = Session(
+            pids,
+            attrs,
+            schemes,
+            dry_run=args.dry_run,
+            intervals_goal=_intervals_goal(args.intervals_goal),
+            on_explain=explainer.keep if explainer else None,
+            on_reload=(lambda: _reload(log, session, args.scheme)) if args.scheme else None,
+        )
         _warn(log, schemes, dry_run=args.dry_run)
         log.info("monitoring", pids=pids, schemes=[scheme.name for scheme in schemes], dry_run=args.dry_run)
-        summary = session.run(_sink(args, stack), duration_s=duration_s, status_interval_s=_STATUS_INTERVAL_S)
+        show = _sink(args, stack)
+
+        def on_status(status: Status) -> None:
+            show(status)
+            if explainer:
+                for line in explainer.take(session.engine.schemes):
+                    _say(line)
+
+        summary = session.run(on_status, duration_s=duration_s, status_interval_s=_STATUS_INTERVAL_S)
     _show_summary(args, summary)
     if child is not None and child.poll() is None:
         log.info("the command runs on", pid=child.pid)
@@ -108,6 +140,35 @@ def _attrs(args: argparse.Namespace) -> Attrs:
         min_nr_regions=args.min_regions,
         max_nr_regions=args.max_regions,
     )
+
+
+def _intervals_goal(text: str | None) -> IntervalsGoal | None:
+    if text is None:
+        return None
+    from damosd.core.intervals import IntervalsGoal  # noqa: PLC0415  # not for --help
+
+    parts = text.split(",")
+    if len(parts) != 4:
+        raise UsageError(f"--intervals-goal: {text!r} is not RATE,AGGRS,MIN,MAX", hint="the usual one is 4%,3,5ms,10s")
+    rate, aggrs, shortest, longest = parts
+    option = "--intervals-goal"
+    try:
+        access_bp = round(parse_percent(rate) * 100)
+        return IntervalsGoal(access_bp, int(aggrs), _time_us(shortest, option), _time_us(longest, option))
+    except UnitError as error:
+        raise UsageError(f"{option}: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint="AGGRS is a number; 3 is usual") from error
+
+
+def _reload(log: Any, session: Session, paths: list[Path]) -> None:
+    """Read the scheme files again. Whatever is wrong with them, the schemes that run go on."""
+    try:
+        session.commit(_schemes(paths))
+    except DamosdError as error:
+        log.error("the scheme files were not taken over, all goes on as before", error=str(error), hint=error.hint)
+    else:
+        log.info("scheme files were read again", schemes=[scheme.name for scheme in session.engine.schemes])
 
 
 def _schemes(paths: list[Path]) -> list[Scheme]:
@@ -164,7 +225,7 @@ def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Status], None
         from damosd.report.status import as_json  # noqa: PLC0415
 
         return lambda status: _say(json.dumps(as_json("status", status)))
-    if sys.stdout and sys.stdout.isatty():  # there is none when it was closed
+    if sys.stdout and sys.stdout.isatty() and not args.explain:  # there is none when it was closed
         from rich.live import Live  # noqa: PLC0415
 
         from damosd.report.table import status_table  # noqa: PLC0415

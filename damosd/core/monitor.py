@@ -15,6 +15,7 @@ import numpy as np
 
 from damosd.core.adjust import Splitter, cut_to_limit, grow_older, merge_to_fit, size_limit
 from damosd.core.attrs import PAGE_SIZE, Attrs
+from damosd.core.intervals import tuned
 from damosd.core.layout import set_regions, three_ranges
 from damosd.core.regions import Regions
 from damosd.core.snapshot import Snapshot
@@ -23,6 +24,7 @@ from damosd.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from damosd.core.intervals import IntervalsGoal
     from damosd.core.operations import Operations, SchemeRunner
 
 _FULL_BP = 10_000
@@ -53,6 +55,7 @@ class Monitor:
         *,
         schemes: SchemeRunner | None = None,
         callbacks: Callbacks = Callbacks(),
+        intervals_goal: IntervalsGoal | None = None,
     ) -> None:
         self.attrs = attrs
         self.passed = 0
@@ -66,6 +69,8 @@ class Monitor:
         self._next_aggregation = attrs.aggr_samples
         self._next_update = attrs.update_samples
         self._next_stop = 0
+        self._intervals_goal = intervals_goal
+        self._aggregations = 0
         self._limit = 0
         self._stretched = False  # regions may have become larger than the limit, which merging never makes them
         self._mapped: dict[int, np.ndarray] = {}
@@ -114,8 +119,20 @@ class Monitor:
         if not self.running:
             return
         if aggregated:
+            self._tune_intervals()
             self._begin_aggregation()
         self._refit()
+
+    def pause(self) -> None:
+        """Stop sampling until `resume`: what is known stays as it is, and nothing more is done to the targets."""
+        self._count()
+        self._counting = False
+
+    def resume(self) -> None:
+        """Go on with fresh samples, on what the targets have mapped by now."""
+        if self.running and not self._counting:
+            self._next_update = self.passed
+            self._refit()
 
     def snapshot(self) -> Snapshot:
         """Return what is known now. In mid-aggregation nr_accesses blends in the last interval's share."""
@@ -249,7 +266,23 @@ class Monitor:
         snapshot = self.snapshot()
         self._call(told, snapshot)
         if self._schemes is not None and due and self.running:
-            self.regions.age[self._schemes.apply(snapshot)] = 0
+            source, start, acted = self._schemes.apply(snapshot)
+            if len(source) > len(self.regions):
+                self.regions = self.regions.pieces(source, start)
+            self.regions.age[acted] = 0
+
+    def _tune_intervals(self) -> None:
+        """Change the intervals if it is time to and there is a goal for them (kdamond_tune_intervals)."""
+        goal = self._intervals_goal
+        self._aggregations += 1
+        if goal is None or self._aggregations % goal.aggrs:
+            return
+        old = self.attrs
+        attrs = tuned(old, goal, self.regions)
+        if attrs != old:
+            left = (self._next_update - self.passed) * old.sample_us // attrs.sample_us
+            self.set_attrs(attrs)
+            self._next_update = self.passed + max(left, 0)  # or it would never come while intervals change
 
     def _begin_aggregation(self) -> None:
         self._next_aggregation += self.attrs.aggr_samples

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,14 +66,25 @@ class Operations(Protocol):
         """Let go of all targets."""
 
 
+class Acted(NamedTuple):
+    """How schemes left the regions: maybe cut, and of some the age starts again.
+
+    `source`: of which region each piece is; `start`: where it begins (int64, ascending); `acted`: bool.
+    """
+
+    source: np.ndarray
+    start: np.ndarray
+    acted: np.ndarray
+
+
 class SchemeRunner(Protocol):
     """Whoever applies schemes: asked in every sampling interval in which one is due."""
 
     def next_due(self) -> int:
         """Return in which sampling interval, counted from the start, the next scheme is due."""
 
-    def apply(self, snapshot: Snapshot) -> np.ndarray:
-        """Apply the schemes that are due; return which regions were acted on, whose age starts again (bool)."""
+    def apply(self, snapshot: Snapshot) -> Acted:
+        """Apply the schemes that are due; return what that means for the regions."""
 
     def reschedule(self, passed: int, attrs: Attrs) -> None:
         """Count anew from sampling interval `passed` when the next schemes are due, as intervals have changed."""

@@ -113,10 +113,7 @@ class Regions:
         A region may be cut several times. Every piece keeps the counts and the age of the whole
         (damon_split_region_at).
         """
-        source = np.concatenate((np.arange(len(self)), index))
-        start = np.concatenate((self.start, address))
-        order = np.lexsort((start, source))
-        return self._pieces(source[order], start[order])
+        return self.pieces(*cut_order(self.start, index, address))
 
     def cut_inside(self, parts: np.ndarray) -> Regions:
         """Return the table with every region cut in as many places as `parts` has rows, or fewer.
@@ -128,12 +125,27 @@ class Regions:
         begins += self.start[:, np.newaxis]
         kept = np.ones(begins.shape, bool)
         kept[:, 1:] = parts.T
-        return self._pieces(kept.nonzero()[0], begins[kept])
+        return self.pieces(kept.nonzero()[0], begins[kept])
 
-    def _pieces(self, source: np.ndarray, start: np.ndarray) -> Regions:
+    def pieces(self, source: np.ndarray, start: np.ndarray) -> Regions:
         """Return a table of pieces: of which region each is, and where it begins; both ascend."""
         data = self.data[:, source]
         data[1] = start
-        same = source[:-1] == source[1:]
-        data[2, :-1][same] = start[1:][same]
+        data[2] = piece_ends(self.end, source, start)
         return Regions(data)
+
+
+def cut_order(start: np.ndarray, index: np.ndarray, address: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return source and start of all pieces, in order, when region `index[i]` is cut at `address[i]` (int64)."""
+    source = np.concatenate((np.arange(len(start)), index))
+    starts = np.concatenate((start, address))
+    order = np.lexsort((starts, source))
+    return source[order], starts[order]
+
+
+def piece_ends(end: np.ndarray, source: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Return where pieces end: where the next of the same region begins, or where the region ends (int64)."""
+    ends = end[source]
+    same = source[:-1] == source[1:]
+    ends[:-1][same] = start[1:][same]
+    return ends

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from damosd.core.regions import piece_ends
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +46,18 @@ class Snapshot:
     def size(self) -> np.ndarray:
         """Bytes in each region: int64, shape (n,)."""
         return self.end - self.start
+
+    def pieces(self, source: np.ndarray, start: np.ndarray) -> Snapshot:
+        """Return the snapshot in smaller pieces: of which region each is, and where it begins; both ascend."""
+        return replace(
+            self,
+            target=self.target[source],
+            start=start,
+            end=piece_ends(self.end, source, start),
+            nr_accesses=self.nr_accesses[source],
+            age=self.age[source],
+            observed=self.observed[source],
+        )
 
     def working_set_bytes(self) -> int:
         """Return the bytes in regions that were accessed in the interval."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import math
-import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -13,30 +13,33 @@ import numpy as np
 
 from damosd.core.monitor import Callbacks, Monitor
 from damosd.daemon.applier import Applier
+from damosd.daemon.figures import Figures
+from damosd.daemon.metrics import SystemMetrics
 from damosd.daemon.wait import Waiter
 from damosd.damos.engine import Engine
-from damosd.errors import TargetGoneError
-from damosd.linux import process
 from damosd.ops.vaddr import Vaddr
-from damosd.report.status import SchemeStatus, Status, Summary, TargetStatus
+from damosd.report.status import Summary
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Sequence
 
     from damosd.core.attrs import Attrs
+    from damosd.core.intervals import IntervalsGoal
     from damosd.core.snapshot import Snapshot
+    from damosd.damos.explain import Explanation
+    from damosd.damos.metrics import Metrics
     from damosd.damos.scheme import Scheme
-    from damosd.linux.pidfd import Pidfd
-
-_SHORTEST_S = 0.01
+    from damosd.report.status import Status
 
 
 class Session:
     """Monitors the processes `pids` and runs `schemes` on them.
 
-    `on_snapshot` is given every aggregation's snapshot; what it raises ends the run. Raises TargetGoneError,
-    TargetRefusedError, PrivilegeError or UnavailableError when that cannot begin.
+    `intervals_goal` lets the intervals be tuned; `metrics` are what quotas and watermarks go by, the system's by
+    default. `on_snapshot` is given every aggregation's snapshot, `on_explain` what the schemes made of every region
+    whenever some were applied; what they raise ends the run. `on_reload` is called upon SIGHUP, which else ends the run.
+
+    Raises TargetGoneError, TargetRefusedError, PrivilegeError or UnavailableError when that cannot begin.
     """
 
     def __init__(
@@ -46,30 +49,44 @@ class Session:
         schemes: Sequence[Scheme] = (),
         *,
         dry_run: bool = False,
+        intervals_goal: IntervalsGoal | None = None,
+        metrics: Metrics | None = None,
         on_snapshot: Callable[[Snapshot], None] = lambda _: None,
+        on_explain: Callable[[tuple[Explanation, ...]], None] | None = None,
+        on_reload: Callable[[], None] | None = None,
     ) -> None:
-        self.attrs = attrs
-        self._dry_run = dry_run
         self._on_snapshot = on_snapshot
         self._operations = Vaddr(pids)
-        self._engine = Engine(schemes, attrs)
-        self._applier = Applier(self._engine, self._operations, dry_run=dry_run)
+        self.metrics = metrics or SystemMetrics(self._operations.pidfds)
+        self.engine = Engine(schemes, attrs, self.metrics)
+        self._applier = Applier(self.engine, self._operations, dry_run=dry_run, on_explain=on_explain)
         self._monitor = Monitor(
             attrs,
             self._operations,
             np.random.default_rng(),
             schemes=self._applier,
             callbacks=Callbacks(after_aggregation=self._keep),
+            intervals_goal=intervals_goal,
         )
-        self._comms = [process.comm(pidfd.proc) for pidfd in self._operations.pidfds]
+        self._figures = Figures(self._operations, self._applier, dry_run=dry_run)
+        self._on_reload = on_reload
+        self._reload_wanted = False
+        self._paused = False
+        self._next_look = 0.0
         self._snapshot: Snapshot | None = None
         self._reason = ""
-        self._begun = self._last_status = time.monotonic()
-        self._begun_cpu = self._last_cpu = time.process_time()
 
     def stop(self, reason: str) -> None:
         """End the run soon. May be called from a signal handler."""
         self._reason = self._reason or reason
+
+    def commit(self, schemes: Sequence[Scheme]) -> None:
+        """Go on with these schemes; what is known of regions stays, and of schemes whose name is among them.
+
+        All or nothing: raises UsageError, PrivilegeError or UnavailableError, and then nothing has changed.
+        """
+        self._applier.commit(schemes)
+        self._next_look = 0.0
 
     def run(
         self, on_status: Callable[[Status], None], *, duration_s: float = math.inf, status_interval_s: float = 1.0
@@ -89,26 +106,54 @@ class Session:
     def _loop(
         self, waiter: Waiter, on_status: Callable[[Status], None], duration_s: float, status_interval_s: float
     ) -> None:
-        sample_s = self.attrs.sample_us / 1e6
         end = time.monotonic() + duration_s
-        next_step = time.monotonic() + sample_s
+        next_step = time.monotonic() + self._monitor.attrs.sample_us / 1e6
         next_status = time.monotonic() + status_interval_s
         while self._monitor.running and not self._reason:
+            if self._reload_wanted and self._on_reload:
+                self._reload_wanted = False
+                self._on_reload()
+            if self.engine.watches_marks or self._paused:
+                next_step = max(next_step, self._asleep_until())
             woken = waiter.until(min(next_step, next_status, end))
             now = time.monotonic()
+            if woken and self._paused and not any(map(self._operations.target_valid, range(self._operations.nr_targets))):
+                self._monitor.stop()
             if now >= end:
                 self.stop("the duration is over")
                 return
-            if now >= next_step or woken:
+            if (now >= next_step or woken) and not self._paused:
                 self._monitor.step()
+                sample_s = self._monitor.attrs.sample_us / 1e6
                 # A step that took long stretches its interval: pages need a whole one to be accessed in.
                 next_step = max(next_step + sample_s, time.monotonic() + sample_s / 2)
-            if now >= next_status:
+            if now >= next_status or (woken and self._paused):
                 on_status(self.status())
                 next_status = max(next_status + status_interval_s, now)
         self.stop("all targets have ended")
 
+    def _asleep_until(self) -> float:
+        """Return when to look at the watermarks again if they keep all schemes inactive, else 0: as ever.
+
+        Meanwhile nothing is monitored, which is what costs.
+        """
+        now = time.monotonic()
+        if now < self._next_look:
+            return self._next_look if self._paused else 0.0
+        active, wait_s = (True, 1.0) if not self.engine.watches_marks else self.engine.look_at_marks()
+        self._next_look = now + wait_s
+        if active == self._paused:
+            self._paused = not active
+            if active:
+                self._monitor.resume()
+            else:
+                self._monitor.pause()
+        return self._next_look if self._paused else 0.0
+
     def _on_signal(self, number: signal.Signals) -> None:
+        if number == signal.SIGHUP and self._on_reload:
+            self._reload_wanted = True
+            return
         self.stop(f"stopped by {number.name}")
 
     def _keep(self, snapshot: Snapshot) -> None:
@@ -117,49 +162,6 @@ class Session:
 
     def status(self) -> Status:
         """Return the figures of this moment; CPU shares are since the last call."""
-        now, cpu = time.monotonic(), time.process_time()
-        percent = _percent(cpu - self._last_cpu, now - self._last_status)
-        total = _percent(cpu - self._begun_cpu, now - self._begun)
-        self._last_status, self._last_cpu = now, cpu
-        return Status(
-            elapsed_s=now - self._begun,
-            passed=self._monitor.passed,
-            targets=tuple(map(self._target_status, range(len(self._comms)), self._operations.pidfds)),
-            schemes=tuple(
-                SchemeStatus(
-                    name=scheme.name,
-                    action=str(scheme.action),
-                    nr_tried=stats.nr_tried,
-                    sz_tried=stats.sz_tried,
-                    nr_applied=stats.nr_applied,
-                    sz_applied=stats.sz_applied,
-                    errors=dict(errors),
-                )
-                for scheme, stats, errors in zip(
-                    self._engine.schemes, self._engine.stats, self._applier.errors, strict=True
-                )
-            ),
-            cpu_percent=percent,
-            total_cpu_percent=total,
-            own_rss_bytes=process.resident_bytes(f"/proc/{os.getpid()}"),
-            dry_run=self._dry_run,
+        return self._figures.status(
+            self._monitor.passed, self._monitor.attrs.sample_us, self._snapshot, "watermarks" if self._paused else ""
         )
-
-    def _target_status(self, index: int, pidfd: Pidfd) -> TargetStatus:
-        alive, rss_bytes = False, 0
-        try:
-            rss_bytes = process.resident_bytes(pidfd.proc)
-            alive = self._operations.target_valid(index)
-        except TargetGoneError:
-            pass
-        working_set, nr_regions = 0, 0
-        if alive and self._snapshot is not None:
-            mine = self._snapshot.target == index
-            working_set = int(self._snapshot.size[mine & (self._snapshot.nr_accesses > 0)].sum())
-            nr_regions = int(mine.sum())
-        return TargetStatus(pidfd.pid, self._comms[index], alive, rss_bytes, working_set, nr_regions)
-
-
-def _percent(cpu_s: float, elapsed_s: float) -> float:
-    """Return what part of one CPU was taken; nothing for a moment too short to tell."""
-    return 100 * cpu_s / elapsed_s if elapsed_s > _SHORTEST_S else 0.0

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHORT_S = 0.02
 
 
 class Waiter:
     """Waits with microsecond resolution, in one system call, however many descriptors there are.
 
-    While it is entered, SIGINT and SIGTERM call `on_signal` and wake it up.
+    While it is entered, SIGINT, SIGTERM and SIGHUP call `on_signal` and wake it up.
     """
 
     def __init__(self, pidfds: Iterable[int], on_signal: Callable[[signal.Signals], None]) -> None:
@@ -35,7 +35,9 @@ class Waiter:
 
     def __enter__(self) -> Self:
         self._previous_fd = signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
-        for number in _STOP_SIGNALS:
+        for number in _SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup
             self._previous[number] = signal.signal(number, self._handle)
         return self
 

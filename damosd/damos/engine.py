@@ -1,92 +1,193 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The engine: when which scheme is due, what it would do, and what came of it. It plans; actions act."""
+"""The engine: when which scheme is due, what it would do, and what came of it. It plans; actions act.
+
+A round goes scheme by scheme where the kernel goes region by region. That is the same: schemes share nothing but the
+age of the regions that they have acted on, and each finds those as the ones before it left them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from damosd.damos.match import match
-from damosd.damos.scheme import Action, Scheme
+from damosd.damos.pick import Picked, pick
+from damosd.damos.scheme import Action, Scheme, WatermarkMetric
+from damosd.damos.state import SchemeState
+from damosd.damos.stats import Stats, TriedRegions
+from damosd.damos.work import Work
+from damosd.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from damosd.core.attrs import Attrs
     from damosd.core.snapshot import Snapshot
+    from damosd.damos.explain import Explanation
+    from damosd.damos.metrics import Metrics
+
+_NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one scheme does to one target: int64 byte `ranges` of shape (n, 2), one per region, by address.
+    """What one scheme does to one target: int64 byte `ranges` of shape (n, 2), by address, disjoint.
 
-    `scheme` is its position among the engine's schemes.
+    `scheme` is its position among the engine's schemes. `settled` (bool, shape (n,)): which ranges an address or target
+    filter has allowed, so that filters on pages are not asked. `nr_accesses` and `age` (int64) as they were.
     """
 
     scheme: int
     target: int
     ranges: np.ndarray
+    settled: np.ndarray
+    nr_accesses: np.ndarray
+    age: np.ndarray
 
 
-@dataclass(slots=True)
-class Stats:
-    """What became of a scheme since it started (struct damos_stat): regions and bytes, tried and applied."""
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What the schemes that are due do now, in their order, and how that leaves the regions.
 
-    nr_tried: int = 0
-    sz_tried: int = 0
-    nr_applied: int = 0
-    sz_applied: int = 0
+    `source`: of which region of the snapshot each region now is, `start`: where it begins (int64); `acted`: whether one
+    was acted on, so that its age starts again (bool). `explanations`: of all schemes, if they were asked for.
+    """
+
+    plans: tuple[Plan, ...]
+    source: np.ndarray
+    start: np.ndarray
+    acted: np.ndarray
+    explanations: tuple[Explanation, ...] = ()
 
 
 class Engine:
-    """Runs `schemes` against snapshots, each every `apply_interval_us` or aggregation interval."""
+    """Runs `schemes` against snapshots, each every `apply_interval_us` or aggregation interval.
 
-    def __init__(self, schemes: Sequence[Scheme], attrs: Attrs) -> None:
-        self.schemes = tuple(schemes)
-        self.stats = [Stats() for _ in schemes]
-        self._next_apply = np.zeros(len(schemes), np.int64)
-        self.reschedule(0, attrs)
+    Planning reads nothing but what it is given: the same snapshots and `metrics` make the same plans. `watches_marks`
+    tells whether watermarks may make all schemes inactive, so that nothing has to be monitored.
+    """
+
+    def __init__(self, schemes: Sequence[Scheme], attrs: Attrs, metrics: Metrics) -> None:
+        self._attrs = attrs
+        self._metrics = metrics
+        self._passed = 0
+        self.states: list[SchemeState] = []
+        self.watches_marks = False
+        self.commit(schemes)
+
+    @property
+    def schemes(self) -> tuple[Scheme, ...]:
+        """The schemes, in their order."""
+        return tuple(state.scheme for state in self.states)
+
+    def commit(self, schemes: Sequence[Scheme]) -> None:
+        """Run these schemes from now on. One that has the name of one before goes on with its statistics and quota.
+
+        All or nothing: raises UsageError for two of one name, and then nothing has changed.
+        """
+        names = [scheme.name for scheme in schemes]
+        if len(set(names)) < len(names):
+            raise UsageError("two schemes have the same name", hint="names tell which scheme goes on")
+        known = {state.scheme.name: state for state in self.states}
+        states = [known.get(scheme.name) or SchemeState(scheme) for scheme in schemes]
+        for state, scheme in zip(states, schemes, strict=True):
+            state.take_over(scheme)
+        self.states = states
+        self.watches_marks = bool(states) and all(
+            scheme.watermarks.metric is not WatermarkMetric.NONE for scheme in schemes
+        )
+        self.reschedule(self._passed, self._attrs)
 
     def reschedule(self, passed: int, attrs: Attrs) -> None:
-        """Count anew from sampling interval `passed` when each scheme is due next."""
-        for index, scheme in enumerate(self.schemes):
-            self._next_apply[index] = passed + _apply_samples(scheme, attrs.sample_us, attrs.aggr_us)
+        """Count anew from sampling interval `passed` when each scheme is due next.
+
+        A scheme with an interval of its own waits no longer than it would have: while intervals are tuned, it would
+        never be due.
+        """
+        old, self._passed, self._attrs = self._attrs, passed, attrs
+        for state in self.states:
+            wait = _apply_samples(state.scheme, attrs.sample_us, attrs.aggr_us)
+            if state.scheme.apply_interval_us and state.next_apply:
+                wait = min(wait, max((state.next_apply - passed) * old.sample_us // attrs.sample_us, 1))
+            state.next_apply = passed + wait
+
+    def set_user_input(self, scheme: str, value: int, *, goal: int = 0) -> None:
+        """Tell the current value of a scheme's `goal`-th goal, which must be user_input. Raises UsageError."""
+        for state in self.states:
+            goals = state.scheme.quota.goals
+            if state.scheme.name == scheme and goal < len(goals) and goals[goal].metric == "user_input":
+                state.quota.user_inputs[goal] = value
+                return
+        raise UsageError(f"there is no scheme {scheme!r} whose goal {goal} is user_input")
 
     def next_due(self) -> int:
         """Return the sampling interval in which the next scheme is due; never, without schemes."""
-        return int(self._next_apply.min(initial=np.iinfo(np.int64).max))
+        return min((state.next_apply for state in self.states), default=_NEVER)
 
-    def plan(self, snapshot: Snapshot) -> tuple[list[Plan], np.ndarray]:
-        """Return what the schemes that are due do now, in their order, and which regions that acts on (bool).
+    def look_at_marks(self) -> tuple[bool, float]:
+        """Look at all watermarks; return whether some scheme is active, and after how many seconds to look again."""
+        for state in self.states:
+            state.watermark.check(state.scheme.watermarks, self._metrics)
+        next_ns = min(state.watermark.next_check_ns for state in self.states)
+        return any(state.watermark.active for state in self.states), (next_ns - self._metrics.now_ns()) / 1e9
 
-        A region that one scheme acts on has age 0 for the next (damos_apply_scheme).
+    def plan(self, snapshot: Snapshot, *, explain: bool = False) -> Round:
+        """Return what the schemes that are due do now. The snapshot stays as it is."""
+        self._passed = snapshot.passed
+        work, plans, explanations = Work.on(snapshot), [], []
+        due = [index for index, state in enumerate(self.states) if state.next_apply <= snapshot.passed]
+        for index in due:
+            state = self.states[index]
+            state.next_apply = snapshot.passed + _apply_samples(state.scheme, snapshot.sample_us, snapshot.aggr_us)
+            state.tried = []
+            state.watermark.check(state.scheme.watermarks, self._metrics)
+            if not state.asleep():
+                state.quota.begin_window(state.scheme.quota, self._metrics, self._attrs.min_region_sz)
+        for index in due:
+            picked = pick(self.states[index], work, snapshot, self._attrs.min_region_sz)
+            if explain:
+                explanations.append(picked.explain(self.states[index].scheme, work.snapshot))
+            plans += _plans(index, picked, work.snapshot)
+            if self.states[index].scheme.action is not Action.STAT:
+                work.act(picked.rows)
+        return Round(tuple(plans), work.source, work.snapshot.start, work.acted, tuple(explanations))
+
+    def account(self, plan: Plan, applied: np.ndarray, passed: np.ndarray | None = None, elapsed_ns: int = 0) -> None:
+        """Take in what became of `plan`: `applied` bytes of each range, those that filters let pass, and its time.
+
+        int64, shape (n,); without `passed` all did.
         """
-        snapshot = replace(snapshot, age=snapshot.age.copy())
-        acted_on = np.zeros(len(snapshot), bool)
-        plans: list[Plan] = []
-        for index in np.flatnonzero(self._next_apply <= snapshot.passed).tolist():
-            scheme = self.schemes[index]
-            self._next_apply[index] = snapshot.passed + _apply_samples(scheme, snapshot.sample_us, snapshot.aggr_us)
-            matched = np.flatnonzero(match(scheme.pattern, snapshot))
-            if not len(matched):
-                continue
-            ranges = np.stack((snapshot.start[matched], snapshot.end[matched]), axis=1)
-            target = snapshot.target[matched]
-            plans += [Plan(index, one, ranges[target == one]) for one in np.unique(target).tolist()]
-            if scheme.action is not Action.STAT:
-                acted_on[matched] = True
-                snapshot.age[matched] = 0
-        return plans, acted_on
+        state = self.states[plan.scheme]
+        tried = plan.ranges[:, 1] - plan.ranges[:, 0]
+        passed = tried if passed is None else passed
+        for stats in (state.stats, state.target_stats.setdefault(plan.target, Stats())):
+            stats.add(tried, applied, passed)
+        state.quota.total_ns += elapsed_ns
+        state.quota.settle(state.scheme.quota, tried, applied)
+        target = np.full(len(tried), plan.target)
+        start, end = plan.ranges.T
+        state.tried.append(TriedRegions(target, start, end, plan.nr_accesses, plan.age, applied, passed))
 
-    def account(self, plan: Plan, applied: np.ndarray) -> None:
-        """Add to a scheme's statistics what became of `plan`: `applied` bytes of each range (int64)."""
-        stats = self.stats[plan.scheme]
-        stats.nr_tried += len(plan.ranges)
-        stats.sz_tried += int((plan.ranges[:, 1] - plan.ranges[:, 0]).sum())
-        stats.nr_applied += int((applied > 0).sum())
-        stats.sz_applied += int(applied.sum())
+
+def _plans(scheme: int, picked: Picked, snapshot: Snapshot) -> list[Plan]:
+    """Return the plans for `picked.rows`, one for each target that has some."""
+    rows = picked.rows
+    if not len(rows):
+        return []
+    target = snapshot.target[rows]
+    cuts = np.flatnonzero(target[1:] != target[:-1]) + 1
+    return [
+        Plan(
+            scheme,
+            int(snapshot.target[part[0]]),
+            np.stack((snapshot.start[part], snapshot.end[part]), axis=1),
+            picked.settled[part],
+            snapshot.nr_accesses[part],
+            snapshot.age[part].copy(),
+        )
+        for part in np.split(rows, cuts)
+    ]
 
 
 def _apply_samples(scheme: Scheme, sample_us: int, aggr_us: int) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from damosd.damos.scheme import UNLIMITED, AccessPattern, AccessUnit, AgeUnit, Bounds
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from damosd.core.snapshot import Snapshot
 
 
@@ -18,17 +18,23 @@ def match(pattern: AccessPattern, snapshot: Snapshot) -> np.ndarray:
 
     A region of which nothing could be observed fits nothing: it must not pass for idle.
     """
-    accesses, age = pattern.nr_accesses, pattern.age
-    if pattern.access_unit is AccessUnit.PERCENT:
-        accesses = _scaled(accesses, snapshot.aggr_samples, 100)
-    if pattern.age_unit is AgeUnit.MICROSECONDS:
-        age = _scaled(age, 1, snapshot.aggr_us)
-    return (
-        snapshot.observed
-        & _within(snapshot.size, pattern.sz_bytes)
-        & _within(snapshot.nr_accesses, accesses)
-        & _within(snapshot.age, age)
-    )
+    fits = snapshot.observed.copy()
+    _keep_within(fits, snapshot.size, pattern.sz_bytes)
+    _keep_within(fits, snapshot.nr_accesses, in_samples(pattern, snapshot))
+    _keep_within(fits, snapshot.age, per_aggregation(pattern, snapshot))
+    return fits
+
+
+def in_samples(pattern: AccessPattern, snapshot: Snapshot) -> Bounds:
+    """Return the bounds of nr_accesses in samples."""
+    percent = pattern.access_unit is AccessUnit.PERCENT
+    return _scaled(pattern.nr_accesses, snapshot.aggr_samples, 100) if percent else pattern.nr_accesses
+
+
+def per_aggregation(pattern: AccessPattern, snapshot: Snapshot) -> Bounds:
+    """Return the bounds of the age in aggregation intervals."""
+    is_time = pattern.age_unit is AgeUnit.MICROSECONDS
+    return _scaled(pattern.age, 1, snapshot.aggr_us) if is_time else pattern.age
 
 
 def _scaled(bounds: Bounds, numerator: int, denominator: int) -> Bounds:
@@ -37,5 +43,8 @@ def _scaled(bounds: Bounds, numerator: int, denominator: int) -> Bounds:
     return Bounds(low, high)
 
 
-def _within(values: np.ndarray, bounds: Bounds) -> np.ndarray:
-    return (values >= bounds.minimum) & (values <= bounds.maximum)
+def _keep_within(fits: np.ndarray, values: np.ndarray, bounds: Bounds) -> None:
+    if bounds.minimum > 0:
+        fits &= values >= np.ceil(bounds.minimum)
+    if bounds.maximum < UNLIMITED:
+        fits &= values <= np.floor(bounds.maximum)

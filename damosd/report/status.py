@@ -23,10 +23,25 @@ class TargetStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemeOnTarget:
+    """What one scheme did to one target: regions and bytes."""
+
+    pid: int
+    nr_tried: int
+    sz_tried: int
+    nr_applied: int
+    sz_applied: int
+
+
+@dataclass(frozen=True, slots=True)
 class SchemeStatus:
     """One scheme since the start: regions and bytes it tried, and what really changed.
 
-    `errors` counts refusals of the kernel by errno name. In a dry run, applied is what there would have been to do.
+    `sz_ops_filter_passed`: bytes that filters on pages let through; `qt_exceeds`: quota windows that were used up;
+    `nr_snapshots`: snapshots it went through. `quota_bytes` may be charged in the present window (None: no quota),
+    `charged_bytes` are. `inactive` tells why it does nothing now, or is empty. `errors` counts refusals of the kernel
+    by errno name. In a dry run, applied is what there would have been to do. `targets`: tried and applied bytes of
+    each, in their order.
     """
 
     name: str
@@ -35,19 +50,29 @@ class SchemeStatus:
     sz_tried: int
     nr_applied: int
     sz_applied: int
+    sz_ops_filter_passed: int
+    qt_exceeds: int
+    nr_snapshots: int
+    quota_bytes: int | None
+    charged_bytes: int
+    inactive: str
     errors: dict[str, int]
+    targets: tuple[SchemeOnTarget, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """One moment of a run, and of a whole run at its end.
 
-    `elapsed_s` since the start; `passed` sampling intervals; `cpu_percent` of one CPU that damosd itself took since
+    `elapsed_s` since the start; `passed` sampling intervals, now of `sample_us` each; `paused` tells why monitoring
+    stands still, or is empty; `cpu_percent` of one CPU that damosd itself took since
     the last status, `total_cpu_percent` since the start; `own_rss_bytes` of damosd.
     """
 
     elapsed_s: float
     passed: int
+    sample_us: int
+    paused: str
     targets: tuple[TargetStatus, ...]
     schemes: tuple[SchemeStatus, ...]
     cpu_percent: float

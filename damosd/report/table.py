@@ -32,12 +32,17 @@ def status_table(status: Status) -> RenderableType:
         schemes = Table()
         for heading in ("scheme", "action"):
             schemes.add_column(heading)
-        for heading in ("tried", "would apply" if status.dry_run else "applied", "refused"):
+        for heading in ("tried", "would apply" if status.dry_run else "applied", "quota", "refused"):
             schemes.add_column(heading, justify="right")
+        schemes.add_column("inactive")
         for scheme in status.schemes:
             refused = " ".join(f"{count} {name}" for name, count in sorted(scheme.errors.items()))
-            schemes.add_row(Text(scheme.name), scheme.action, mib(scheme.sz_tried), mib(scheme.sz_applied), refused)
+            quota = "" if scheme.quota_bytes is None else f"{mib(scheme.charged_bytes)} of {mib(scheme.quota_bytes)}"
+            done = (mib(scheme.sz_tried), mib(scheme.sz_applied))
+            schemes.add_row(Text(scheme.name), scheme.action, *done, quota, refused, Text(scheme.inactive))
         parts.append(schemes)
+    if status.paused:
+        parts.append(Text(f"monitoring pauses: {status.paused}"))
     parts.append(
         Text(
             f"damosd: {status.cpu_percent:.2f} % of one CPU ({status.total_cpu_percent:.2f} % since the start),"

@@ -23,7 +23,9 @@ def status_line(status: Status) -> str:
         else f"{target.comm}({target.pid}) ended"
         for target in status.targets
     ]
-    schemes = [_scheme(scheme, dry_run=status.dry_run) for scheme in status.schemes]
+    schemes = [_scheme(scheme, dry_run=status.dry_run) + _state(scheme) for scheme in status.schemes]
+    if status.paused:
+        schemes.append(f"monitoring pauses ({status.paused})")
     own = f"cpu {status.cpu_percent:.2f} %"
     return " | ".join((f"{status.elapsed_s:6.1f} s", *targets, *schemes, own))
 
@@ -41,6 +43,15 @@ def summary_lines(summary: Summary) -> list[str]:
         f" for {last.passed} sampling intervals"
     )
     return lines
+
+
+def _state(scheme: SchemeStatus) -> str:
+    """Return what holds a scheme back now."""
+    if scheme.inactive:
+        return f" - inactive: {scheme.inactive}"
+    if scheme.quota_bytes is None:
+        return ""
+    return f", quota {mib(scheme.charged_bytes)} of {mib(scheme.quota_bytes)}"
 
 
 def _scheme(scheme: SchemeStatus, *, dry_run: bool) -> str:

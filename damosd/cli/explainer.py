@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`damosd run --explain`: keeps what schemes said last, and tells it now and then."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from damosd.report.explanation import explain_json, explain_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from damosd.damos.explain import Explanation
+    from damosd.damos.scheme import Scheme
+
+
+class Explainer:
+    """The last explanation of every scheme since it was told last. `pids`: the process of each target."""
+
+    def __init__(self, pids: Sequence[int], *, as_json: bool) -> None:
+        self._pids = dict(enumerate(pids))
+        self._as_json = as_json
+        self._last: dict[str, Explanation] = {}
+
+    def keep(self, explanations: Iterable[Explanation]) -> None:
+        """Take in what an application of schemes was."""
+        self._last.update((explanation.scheme, explanation) for explanation in explanations)
+
+    def take(self, schemes: Iterable[Scheme]) -> Iterator[str]:
+        """Yield lines for those of `schemes` that were applied since the last call."""
+        for scheme in schemes:
+            explanation = self._last.pop(scheme.name, None)
+            if explanation is None:
+                continue
+            if self._as_json:
+                yield json.dumps(explain_json(explanation, scheme, self._pids))
+            else:
+                yield from explain_lines(explanation, scheme)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A running session's figures, gathered."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from damosd.damos.stats import Stats
+from damosd.errors import TargetGoneError
+from damosd.linux import process
+from damosd.report.status import SchemeOnTarget, SchemeStatus, Status, TargetStatus
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from damosd.core.snapshot import Snapshot
+    from damosd.damos.state import SchemeState
+    from damosd.daemon.applier import Applier
+    from damosd.linux.pidfd import Pidfd
+    from damosd.ops.vaddr import Vaddr
+
+_SHORTEST_S = 0.01
+
+
+class Figures:
+    """Makes a `Status` of a moment; what it says of our own CPU is since the last one."""
+
+    def __init__(self, operations: Vaddr, applier: Applier, *, dry_run: bool) -> None:
+        self._operations = operations
+        self._applier = applier
+        self._dry_run = dry_run
+        self._comms = [process.comm(pidfd.proc) for pidfd in operations.pidfds]
+        self._begun = self._last = time.monotonic()
+        self._begun_cpu = self._last_cpu = time.process_time()
+
+    def status(self, passed: int, sample_us: int, snapshot: Snapshot | None, paused: str) -> Status:
+        """Return the figures of now, with the working sets of `snapshot`; `paused` tells why monitoring stands still."""
+        now, cpu = time.monotonic(), time.process_time()
+        percent = _percent(cpu - self._last_cpu, now - self._last)
+        self._last, self._last_cpu = now, cpu
+        states, errors = self._applier.engine.states, self._applier.errors
+        return Status(
+            elapsed_s=now - self._begun,
+            passed=passed,
+            sample_us=sample_us,
+            paused=paused,
+            targets=tuple(self._target(index, snapshot) for index in range(len(self._comms))),
+            schemes=tuple(self._scheme(state, errors[state.scheme.name]) for state in states),
+            cpu_percent=percent,
+            total_cpu_percent=_percent(cpu - self._begun_cpu, now - self._begun),
+            own_rss_bytes=process.resident_bytes(f"/proc/{os.getpid()}"),
+            dry_run=self._dry_run,
+        )
+
+    def _target(self, index: int, snapshot: Snapshot | None) -> TargetStatus:
+        pidfd = self._operations.pidfds[index]
+        alive, rss_bytes = False, 0
+        try:
+            rss_bytes = process.resident_bytes(pidfd.proc)
+            alive = self._operations.target_valid(index)
+        except TargetGoneError:
+            pass
+        working_set, nr_regions = 0, 0
+        if alive and snapshot is not None:
+            mine = snapshot.target == index
+            working_set = int(snapshot.size[mine & (snapshot.nr_accesses > 0)].sum())
+            nr_regions = int(mine.sum())
+        return TargetStatus(pidfd.pid, self._comms[index], alive, rss_bytes, working_set, nr_regions)
+
+    def _scheme(self, state: SchemeState, errors: Counter[str]) -> SchemeStatus:
+        scheme, stats, quota = state.scheme, state.stats, state.quota
+        return SchemeStatus(
+            name=scheme.name,
+            action=str(scheme.action),
+            nr_tried=stats.nr_tried,
+            sz_tried=stats.sz_tried,
+            nr_applied=stats.nr_applied,
+            sz_applied=stats.sz_applied,
+            sz_ops_filter_passed=stats.sz_ops_filter_passed,
+            qt_exceeds=quota.qt_exceeds,
+            nr_snapshots=state.nr_snapshots,
+            quota_bytes=quota.effective_bytes if scheme.quota.limits else None,
+            charged_bytes=quota.charged_bytes,
+            inactive=state.inactive(),
+            errors=dict(errors),
+            targets=tuple(
+                _on_target(pidfd, state.target_stats.get(index, Stats()))
+                for index, pidfd in enumerate(self._operations.pidfds)
+            ),
+        )
+
+
+def _on_target(pidfd: Pidfd, stats: Stats) -> SchemeOnTarget:
+    return SchemeOnTarget(pidfd.pid, stats.nr_tried, stats.sz_tried, stats.nr_applied, stats.sz_applied)
+
+
+def _percent(cpu_s: float, elapsed_s: float) -> float:
+    """Return what part of one CPU was taken; nothing for a moment too short to tell."""
+    return 100 * cpu_s / elapsed_s if elapsed_s > _SHORTEST_S else 0.0

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Why a scheme acts on a region, or does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from damosd.damos.match import in_samples, per_aggregation
+from damosd.damos.scheme import UNLIMITED
+
+if TYPE_CHECKING:
+    from damosd.core.snapshot import Snapshot
+    from damosd.damos.scheme import Bounds, Scheme
+
+
+class Reason(IntEnum):
+    """What decided. Those from FILTER on concern regions that fit the access pattern."""
+
+    UNOBSERVED = 0
+    TOO_SMALL = 1
+    TOO_LARGE = 2
+    TOO_FEW_ACCESSES = 3
+    TOO_MANY_ACCESSES = 4
+    TOO_YOUNG = 5
+    TOO_OLD = 6
+    FILTER = 7
+    SCORE = 8
+    DONE_BEFORE = 9
+    QUOTA = 10
+    INACTIVE = 11
+    ACTED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What one scheme made of every region in one application.
+
+    `inactive` tells why it did nothing at all, or is empty. Arrays of shape (n,): `target`, `start`, `end` (bytes),
+    `nr_accesses`, `age` as the scheme found them, `score` (-1 where none was asked for), all int64; `reason`: int8
+    values of `Reason`. `min_score` is what a region needed.
+    """
+
+    scheme: str
+    inactive: str
+    snapshot: Snapshot
+    score: np.ndarray
+    reason: np.ndarray
+    min_score: int
+
+    def bytes_by_reason(self) -> dict[Reason, tuple[int, int]]:
+        """Return how many regions and bytes each reason concerns; without those that concern none."""
+        size = self.snapshot.size
+        return {
+            reason: (int(which.sum()), int(size[which].sum()))
+            for reason in Reason
+            if (which := self.reason == reason).any()
+        }
+
+
+def mismatch(scheme: Scheme, snapshot: Snapshot) -> np.ndarray:
+    """Return which bound keeps each region out (int8 values of Reason, the first in their order), ACTED for none."""
+    pattern = scheme.pattern
+    accesses, age = in_samples(pattern, snapshot), per_aggregation(pattern, snapshot)
+    checks = (
+        (~snapshot.observed, Reason.UNOBSERVED),
+        (snapshot.size < pattern.sz_bytes.minimum, Reason.TOO_SMALL),
+        (snapshot.size > pattern.sz_bytes.maximum, Reason.TOO_LARGE),
+        (snapshot.nr_accesses < accesses.minimum, Reason.TOO_FEW_ACCESSES),
+        (snapshot.nr_accesses > accesses.maximum, Reason.TOO_MANY_ACCESSES),
+        (snapshot.age < age.minimum, Reason.TOO_YOUNG),
+        (snapshot.age > age.maximum, Reason.TOO_OLD),
+    )
+    conditions, reasons = zip(*checks, strict=True)
+    return np.select(conditions, [np.int8(reason) for reason in reasons], np.int8(Reason.ACTED))
+
+
+def in_words(reason: Reason, explanation: Explanation, scheme: Scheme) -> str:
+    """Return the reason as a person reads it, with the bound that decided."""
+    snapshot = explanation.snapshot
+    size, ages = _shown(scheme.pattern.sz_bytes), _shown(per_aggregation(scheme.pattern, snapshot))
+    samples = f"{_shown(in_samples(scheme.pattern, snapshot))} of {snapshot.aggr_samples} samples"
+    return {
+        Reason.UNOBSERVED: "could not be observed",
+        Reason.TOO_SMALL: f"too small, not {size} bytes",
+        Reason.TOO_LARGE: f"too large, not {size} bytes",
+        Reason.TOO_FEW_ACCESSES: f"too few accesses, not {samples}",
+        Reason.TOO_MANY_ACCESSES: f"too many accesses, not {samples}",
+        Reason.TOO_YOUNG: f"too young, not {ages} aggregation intervals",
+        Reason.TOO_OLD: f"too old, not {ages} aggregation intervals",
+        Reason.FILTER: "rejected by an address or target filter",
+        Reason.SCORE: f"others come first, with a score of {explanation.min_score} or more",
+        Reason.DONE_BEFORE: "before the place where the last quota ended",
+        Reason.QUOTA: "the quota is used up",
+        Reason.INACTIVE: explanation.inactive,
+        Reason.ACTED: "acted on",
+    }[reason]
+
+
+def _shown(bounds: Bounds) -> str:
+    high = "max" if bounds.maximum >= UNLIMITED else f"{bounds.maximum:g}"
+    return f"{bounds.minimum:g} to {high}"

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which regions one scheme takes of those there are now (damos_apply_scheme, damos_skip_charged_region)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from damosd.damos import core_filters
+from damosd.damos.explain import Explanation, Reason, mismatch
+from damosd.damos.match import match
+from damosd.damos.priority import lowest_score, score
+
+if TYPE_CHECKING:
+    from damosd.core.snapshot import Snapshot
+    from damosd.damos.scheme import Scheme
+    from damosd.damos.state import SchemeState
+    from damosd.damos.work import Work
+
+_NO_ROWS = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """The regions that a scheme takes: `rows`, indices into the work, ascending (int64).
+
+    `passed` and `settled` by core filters (bool, one for each region); `first`, `stop`: the rows that the quota let
+    it look at; `min_score`: what a region needed; `inactive`: why it took none, whatever they were.
+    """
+
+    rows: np.ndarray
+    passed: np.ndarray
+    settled: np.ndarray
+    first: int = 0
+    stop: int = 0
+    min_score: int = 0
+    inactive: str = ""
+
+    def explain(self, scheme: Scheme, snapshot: Snapshot) -> Explanation:
+        """Return what became of every region of `snapshot`, which is as the scheme found it, but cut where it cut."""
+        reason = mismatch(scheme, snapshot)
+        scores = np.full(len(snapshot), -1)
+        number = np.arange(len(snapshot))
+        fits = reason == Reason.ACTED
+        reason[fits] = Reason.QUOTA
+        reason[fits & (number < self.first)] = Reason.DONE_BEFORE
+        if scheme.quota.limits:
+            scores = score(scheme.action, scheme.quota.weights, snapshot)
+            reason[fits & (scores < self.min_score)] = Reason.SCORE
+        reason[fits & ~self.passed] = Reason.FILTER
+        reason[self.rows] = Reason.ACTED
+        if self.inactive:
+            reason[:] = Reason.INACTIVE
+        shown = replace(snapshot, age=snapshot.age.copy())
+        return Explanation(scheme.name, self.inactive, shown, scores, reason, self.min_score)
+
+
+def pick(state: SchemeState, work: Work, original: Snapshot, granule: int) -> Picked:
+    """Take regions of `work`, cut to fit, and charge them to the scheme's quota.
+
+    `original` has the ages with which the round began: by these the smallest score is found. Regions are cut at
+    multiples of `granule` bytes.
+    """
+    scheme = state.scheme
+    if inactive := state.inactive():
+        everything = np.ones(len(work), bool)
+        return Picked(_NO_ROWS, everything, ~everything, inactive=inactive)
+    if scheme.filters:
+        core_filters.cut_at_borders(scheme.filters, work, granule)
+    passed, settled = core_filters.evaluate(scheme.filters, work.snapshot, granule)
+    fits = match(scheme.pattern, work.snapshot)
+    fits &= passed
+    min_score = 0
+    if scheme.quota.limits:
+        min_score, enough = _priority(state, work, original, fits, passed)
+        fits &= enough
+    limit = _row_limit(state, work.snapshot)
+    picked = Picked(np.flatnonzero(fits[:limit]), passed, settled, stop=limit, min_score=min_score)
+    if scheme.quota.limits:
+        picked = _within_quota(state, work, picked, granule)
+    last = _last_rows(work.snapshot)
+    state.nr_snapshots += int(np.count_nonzero((last >= picked.first) & (last < picked.stop)))
+    return picked
+
+
+def _last_rows(snapshot: Snapshot) -> np.ndarray:
+    """Return the last region of each target (indices)."""
+    if not len(snapshot):
+        return _NO_ROWS
+    changes = np.flatnonzero(snapshot.target[1:] != snapshot.target[:-1])
+    return np.append(changes, len(snapshot) - 1)
+
+
+def _row_limit(state: SchemeState, snapshot: Snapshot) -> int:
+    """Return how many regions may be looked at, for the targets that the limit on snapshots leaves."""
+    most = state.scheme.max_nr_snapshots
+    last = _last_rows(snapshot) if most else _NO_ROWS
+    left = most - state.nr_snapshots
+    return int(last[left - 1]) + 1 if most and left < len(last) else len(snapshot)
+
+
+def _priority(
+    state: SchemeState, work: Work, original: Snapshot, fits: np.ndarray, passed: np.ndarray
+) -> tuple[int, np.ndarray]:
+    """Return the smallest score that is enough (damos_adjust_quota), and which regions have it."""
+    scheme, now = state.scheme, work.snapshot
+    scores = score(scheme.action, scheme.quota.weights, now)
+    then_scores = scores
+    if work.acted.any():
+        then = replace(now, age=original.age[work.source])
+        fits = match(scheme.pattern, then) & passed
+        then_scores = score(scheme.action, scheme.quota.weights, then)
+    least = lowest_score(then_scores[fits], now.size[fits], state.quota.effective_bytes)
+    return least, scores >= least
+
+
+def _within_quota(state: SchemeState, work: Work, picked: Picked, granule: int) -> Picked:
+    """Return of `picked` what the quota has room for, from where the last window left off; cut the last one to fit."""
+    account, scheme = state.quota, state.scheme
+    if account.is_full(scheme.quota, granule):
+        return replace(picked, rows=_NO_ROWS, stop=0)
+    picked = _resume(account.resume, work, picked, granule)
+    rows = picked.rows
+    ends = np.cumsum(work.snapshot.size[rows])
+    room = account.effective_bytes - account.charged_bytes
+    whole = int(np.searchsorted(ends, room, side="right"))
+    charged = int(ends[whole - 1]) if whole else 0
+    part = (room - charged) // granule * granule
+    if whole < len(rows) and part:
+        picked = _cut(work, picked, int(rows[whole]), int(work.snapshot.start[rows[whole]]) + part)
+        charged += part
+        whole += 1
+    rows = rows[:whole]  # all before the cut
+    account.charged_bytes += charged
+    account.resume, stop = None, picked.stop
+    if len(rows) and account.is_full(scheme.quota, granule):
+        last = rows[-1]
+        account.resume = int(work.snapshot.target[last]), int(work.snapshot.end[last])
+        stop = int(last) + 1
+    return replace(picked, rows=rows, stop=stop)
+
+
+def _resume(place: tuple[int, int] | None, work: Work, picked: Picked, granule: int) -> Picked:
+    """Leave out what comes before `place`, target and address; cut the region that has it inside."""
+    if place is None:
+        return picked
+    target, address = place
+    before = work.snapshot.target < target
+    before |= (work.snapshot.target == target) & (work.snapshot.end <= address)
+    first = int(np.count_nonzero(before))
+    if first < len(work) and work.snapshot.target[first] == target:
+        start, end = int(work.snapshot.start[first]), int(work.snapshot.end[first])
+        if start < address:
+            cut = start + max((address - start) // granule * granule, granule)
+            if cut < end:
+                picked = _cut(work, picked, first, cut)
+            first += 1
+    return replace(picked, rows=picked.rows[picked.rows >= first], first=first)
+
+
+def _cut(work: Work, picked: Picked, index: int, address: int) -> Picked:
+    """Cut one region of the work in two: of a picked one both parts are picked."""
+    source = work.cut(np.array([index]), np.array([address]))
+    chosen = np.zeros(picked.passed.shape, bool)
+    chosen[picked.rows] = True
+    return replace(
+        picked,
+        rows=np.flatnonzero(chosen[source]),
+        passed=picked.passed[source],
+        settled=picked.settled[source],
+        stop=picked.stop + (index < picked.stop),
+    )

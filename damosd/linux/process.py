@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Figures of a process: /proc/PID/statm, /proc/PID/comm. `proc` is its directory in /proc."""
+"""Figures of a process: /proc/PID/statm, stat and comm. `proc` is its directory in /proc."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def resident_bytes(proc: str) -> int:
 def comm(proc: str) -> str:
     """Return the process's name, at most 15 characters. Raises TargetGoneError."""
     return _read(proc, "comm").rstrip("\n")
+
+
+def major_faults(proc: str) -> int:
+    """Return how often all threads of the process, ended ones too, had to wait for a page to be read.
+
+    Raises TargetGoneError.
+    """
+    return int(_read(proc, "stat").rpartition(")")[2].split()[9])  # the name may hold spaces and parentheses

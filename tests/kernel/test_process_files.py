@@ -76,9 +76,10 @@ def test_figures(victim: Victim) -> None:
         clear_refs.make_all_old,
         process.comm,
         process.resident_bytes,
+        process.major_faults,
         lambda proc: pagemap.read(proc, 0, PAGE),
     ],
-    ids=["maps", "clear_refs", "comm", "statm", "pagemap"],
+    ids=["maps", "clear_refs", "comm", "statm", "stat", "pagemap"],
 )
 def test_a_process_that_has_ended(victim: Victim, read: Callable[[str], object]) -> None:
     """Nothing is read any more."""

@@ -12,7 +12,7 @@ import numpy as np
 from bench.lab.workload import Workload, overlap, size
 from bench.report import Row
 from damosd.core.attrs import Attrs
-from damosd.daemon.session import Session
+from damosd.daemon.session import Hooks, Session
 
 if TYPE_CHECKING:
     from damosd.core.snapshot import Snapshot
@@ -36,7 +36,7 @@ def _watch(workload: Workload, duration_s: float) -> list[tuple[float, np.ndarra
     def keep(snapshot: Snapshot) -> None:
         seen.append((time.monotonic(), _accessed(snapshot, workload.area)))
 
-    Session([workload.pid], Attrs(), on_snapshot=keep).run(lambda _: None, duration_s=duration_s)
+    Session([workload.pid], Attrs(), hooks=Hooks(on_snapshot=keep)).run(lambda _: None, duration_s=duration_s)
     return seen
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Monitor processes and run schemes on them, until the processes end, the duration is over or SIGINT or SIGTERM comes.
-Without a scheme it only watches. Upon SIGHUP the scheme files are read again; a mistake in one changes nothing. A command that damosd has started is left running when the run ends before it does.
+Without a scheme it only watches. Upon SIGHUP the scheme files are read again; a mistake in one changes nothing.
+A command that damosd has started is left running when the run ends before it does.
 """
 
 _EXAMPLES = """\
@@ -88,9 +89,9 @@ def main(args: argparse.Namespace) -> int:
 
     import structlog  # noqa: PLC0415  # these take most of the start-up time
 
-    from damosd.cli.logs import configure  # noqa: PLC0415
     from damosd.cli.explainer import Explainer  # noqa: PLC0415
-    from damosd.daemon.session import Session  # noqa: PLC0415
+    from damosd.cli.logs import configure  # noqa: PLC0415
+    from damosd.daemon.session import Hooks, Session  # noqa: PLC0415
 
     configure(verbose=args.verbose)
     log = structlog.get_logger()
@@ -103,8 +104,10 @@ def main(args: argparse.Namespace) -> int:
             schemes,
             dry_run=args.dry_run,
             intervals_goal=_intervals_goal(args.intervals_goal),
-            on_explain=explainer.keep if explainer else None,
-            on_reload=(lambda: _reload(log, session, args.scheme)) if args.scheme else None,
+            hooks=Hooks(
+                on_explain=explainer.keep if explainer else None,
+                on_reload=(lambda: _reload(log, session, args.scheme)) if args.scheme else None,
+            ),
         )
         _warn(log, schemes, dry_run=args.dry_run)
         log.info("monitoring", pids=pids, schemes=[scheme.name for scheme in schemes], dry_run=args.dry_run)
@@ -166,7 +169,7 @@ def _reload(log: Any, session: Session, paths: list[Path]) -> None:
     try:
         session.commit(_schemes(paths))
     except DamosdError as error:
-        log.error("the scheme files were not taken over, all goes on as before", error=str(error), hint=error.hint)
+        log.warning("the scheme files were not taken over, all goes on as before", error=str(error), hint=error.hint)
     else:
         log.info("scheme files were read again", schemes=[scheme.name for scheme in session.engine.schemes])
 

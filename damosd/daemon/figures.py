@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from damosd.core.snapshot import Snapshot
-    from damosd.damos.state import SchemeState
     from damosd.daemon.applier import Applier
+    from damosd.damos.state import SchemeState
     from damosd.linux.pidfd import Pidfd
     from damosd.ops.vaddr import Vaddr
 
@@ -36,7 +36,7 @@ class Figures:
         self._begun_cpu = self._last_cpu = time.process_time()
 
     def status(self, passed: int, sample_us: int, snapshot: Snapshot | None, paused: str) -> Status:
-        """Return the figures of now, with the working sets of `snapshot`; `paused` tells why monitoring stands still."""
+        """Return the figures of now, with the working sets of `snapshot`; `paused` tells why nothing is monitored."""
         now, cpu = time.monotonic(), time.process_time()
         percent = _percent(cpu - self._last_cpu, now - self._last)
         self._last, self._last_cpu = now, cpu

@@ -7,6 +7,7 @@ import gc
 import math
 import signal
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,14 +33,24 @@ if TYPE_CHECKING:
     from damosd.report.status import Status
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Functions that a session calls; what they raise ends it.
+
+    `on_snapshot` is given every aggregation's snapshot; `on_explain` what the schemes made of every region, whenever
+    some were applied; `on_reload` is called upon SIGHUP, which ends the run where there is none.
+    """
+
+    on_snapshot: Callable[[Snapshot], None] | None = None
+    on_explain: Callable[[tuple[Explanation, ...]], None] | None = None
+    on_reload: Callable[[], None] | None = None
+
+
 class Session:
     """Monitors the processes `pids` and runs `schemes` on them.
 
     `intervals_goal` lets the intervals be tuned; `metrics` are what quotas and watermarks go by, the system's by
-    default. `on_snapshot` is given every aggregation's snapshot, `on_explain` what the schemes made of every region
-    whenever some were applied; what they raise ends the run. `on_reload` is called upon SIGHUP, which else ends the run.
-
-    Raises TargetGoneError, TargetRefusedError, PrivilegeError or UnavailableError when that cannot begin.
+    default. Raises TargetGoneError, TargetRefusedError, PrivilegeError or UnavailableError when that cannot begin.
     """
 
     def __init__(
@@ -51,15 +62,13 @@ class Session:
         dry_run: bool = False,
         intervals_goal: IntervalsGoal | None = None,
         metrics: Metrics | None = None,
-        on_snapshot: Callable[[Snapshot], None] = lambda _: None,
-        on_explain: Callable[[tuple[Explanation, ...]], None] | None = None,
-        on_reload: Callable[[], None] | None = None,
+        hooks: Hooks = Hooks(),
     ) -> None:
-        self._on_snapshot = on_snapshot
+        self._hooks = hooks
         self._operations = Vaddr(pids)
         self.metrics = metrics or SystemMetrics(self._operations.pidfds)
         self.engine = Engine(schemes, attrs, self.metrics)
-        self._applier = Applier(self.engine, self._operations, dry_run=dry_run, on_explain=on_explain)
+        self._applier = Applier(self.engine, self._operations, dry_run=dry_run, on_explain=hooks.on_explain)
         self._monitor = Monitor(
             attrs,
             self._operations,
@@ -69,7 +78,6 @@ class Session:
             intervals_goal=intervals_goal,
         )
         self._figures = Figures(self._operations, self._applier, dry_run=dry_run)
-        self._on_reload = on_reload
         self._reload_wanted = False
         self._paused = False
         self._next_look = 0.0
@@ -110,14 +118,14 @@ class Session:
         next_step = time.monotonic() + self._monitor.attrs.sample_us / 1e6
         next_status = time.monotonic() + status_interval_s
         while self._monitor.running and not self._reason:
-            if self._reload_wanted and self._on_reload:
+            if self._reload_wanted and self._hooks.on_reload:
                 self._reload_wanted = False
-                self._on_reload()
+                self._hooks.on_reload()
             if self.engine.watches_marks or self._paused:
                 next_step = max(next_step, self._asleep_until())
             woken = waiter.until(min(next_step, next_status, end))
             now = time.monotonic()
-            if woken and self._paused and not any(map(self._operations.target_valid, range(self._operations.nr_targets))):
+            if woken and self._paused and not self._operations.any_valid():
                 self._monitor.stop()
             if now >= end:
                 self.stop("the duration is over")
@@ -151,14 +159,15 @@ class Session:
         return self._next_look if self._paused else 0.0
 
     def _on_signal(self, number: signal.Signals) -> None:
-        if number == signal.SIGHUP and self._on_reload:
+        if number == signal.SIGHUP and self._hooks.on_reload:
             self._reload_wanted = True
             return
         self.stop(f"stopped by {number.name}")
 
     def _keep(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._on_snapshot(snapshot)
+        if self._hooks.on_snapshot:
+            self._hooks.on_snapshot(snapshot)
 
     def status(self) -> Status:
         """Return the figures of this moment; CPU shares are since the last call."""

@@ -27,10 +27,7 @@ class Passed(NamedTuple):
 def cut_at_borders(filters: Sequence[Filter], work: Work, granule: int) -> None:
     """Cut regions where address filters begin and end, rounded down to `granule` bytes."""
     borders = {
-        border // granule * granule
-        for one in filters
-        if one.type is FilterType.ADDR
-        for border in one.address_range
+        border // granule * granule for one in filters if one.type is FilterType.ADDR for border in one.address_range
     }
     for border in borders:
         start, end = work.snapshot.start, work.snapshot.end

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from support.metrics import Readings
 
 from damosd.access.pagetable import PageTables
 from damosd.actions.advise import ACTIONS
@@ -183,14 +184,14 @@ def test_one_target_that_is_gone_does_not_stop_the_others(victim: Victim, anothe
     alive.read()
     operations = Vaddr([victim.pid, another.pid])
     try:
-        engine = Engine([Scheme("cold", Action.COLD, AccessPattern())], Attrs())
+        engine = Engine([Scheme("cold", Action.COLD, AccessPattern())], Attrs(), Readings())
         applier = Applier(engine, operations, dry_run=False)
         victim.kill()
         alive.read()
-        acted_on = applier.apply(snapshot(gone, alive, targets=[0, 1]))
+        done = applier.apply(snapshot(gone, alive, targets=[0, 1]))
     finally:
         operations.cleanup()
-    assert acted_on.tolist() == [True, True]
-    [stats] = engine.stats
+    assert done.acted.tolist() == [True, True]
+    stats = engine.states[0].stats
     assert (stats.nr_tried, stats.sz_tried, stats.nr_applied) == (2, 2 * MIB, 1)
     assert 0.9 * MIB < stats.sz_applied <= MIB

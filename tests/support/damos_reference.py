@@ -48,6 +48,16 @@ def lowest_score(regions: list[Region], quota: int) -> int:
     return 0
 
 
+def behind(region: Region, target: int, address: int) -> Region | None:
+    """Return what of a region lies behind the place where the last window ended; at least a page is before it."""
+    if (region.target, region.end) <= (target, address):
+        return None
+    if region.target != target or region.start >= address:
+        return region
+    skipped = max((address - region.start) // PAGE * PAGE, PAGE)
+    return replace(region, start=region.start + skipped) if skipped < region.size else None
+
+
 def apply(regions: list[Region], account: Account) -> list[tuple[int, int, int]]:
     """Return (target, start, end) of what is acted on, and keep the account."""
     least = lowest_score(regions, account.effective)
@@ -59,15 +69,10 @@ def apply(regions: list[Region], account: Account) -> list[tuple[int, int, int]]
         if account.full:
             break
         if resume:
-            target, address = resume
-            if (region.target, region.end) <= (target, address):
+            rest = behind(region, *resume)
+            if rest is None:
                 continue
-            if region.target == target and region.start < address:
-                skipped = max((address - region.start) // PAGE * PAGE, PAGE)
-                if skipped >= region.size:
-                    continue
-                region = replace(region, start=region.start + skipped)
-            resume = None
+            region, resume = rest, None
         if not region.fits or region.score < least:
             continue
         room = account.effective - account.charged

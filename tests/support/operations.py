@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from damosd.core.operations import Acted
+from damosd.core.regions import cut_order
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -208,6 +211,7 @@ class FakeSchemes:
 
     interval: int
     starts: Sequence[int] = ()
+    cuts: Sequence[int] = ()
     due: int = 0
     seen: list[Snapshot] = field(default_factory=list)
     rescheduled: list[tuple[int, Attrs]] = field(default_factory=list)
@@ -219,11 +223,15 @@ class FakeSchemes:
         """Return when the schemes are due next."""
         return self.due
 
-    def apply(self, snapshot: Snapshot) -> np.ndarray:
-        """Note the snapshot; act."""
+    def apply(self, snapshot: Snapshot) -> Acted:
+        """Note the snapshot; cut regions at `cuts`, and act."""
         self.seen.append(snapshot)
         self.due = snapshot.passed + self.interval
-        return np.isin(snapshot.start, self.starts)
+        first, last = snapshot.start, snapshot.end
+        inside = [(row, cut) for cut in self.cuts for row in np.flatnonzero((first < cut) & (cut < last))]
+        rows, cuts = np.array(inside, np.int64).reshape(-1, 2).T
+        source, start = cut_order(snapshot.start, rows, cuts)
+        return Acted(source, start, np.isin(start, self.starts))
 
     def reschedule(self, passed: int, attrs: Attrs) -> None:
         """Note that intervals have changed."""

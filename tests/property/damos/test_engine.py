@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from dataclasses import replace
 
@@ -45,9 +46,7 @@ filters = st.builds(
     matching=st.booleans(),
     allow=st.booleans(),
     address_range=st.tuples(pages, pages).map(lambda pair: (min(pair) * PAGE + 7, max(pair) * PAGE + 9)),
-) | st.builds(
-    Filter, st.just(FilterType.TARGET), matching=st.booleans(), allow=st.booleans(), target=st.integers(0, 2)
-)
+) | st.builds(Filter, st.just(FilterType.TARGET), matching=st.booleans(), allow=st.booleans(), target=st.integers(0, 2))
 schemes = st.builds(
     Scheme,
     name=st.text("abcdefgh", min_size=4, max_size=9),
@@ -71,16 +70,13 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             rows.append((target, start, end, draw(st.integers(0, 20)), draw(st.sampled_from([0, 3, 15, 40, 700]))))
     table = np.array(rows, np.int64).reshape(-1, 5).T.copy()
     observed = np.array([draw(st.sampled_from([True, True, True, False])) for _ in rows], bool)
-    return Snapshot(20, ATTRS.sample_us, ATTRS.aggr_us, *table, observed=observed)
+    return Snapshot(20, ATTRS.sample_us, ATTRS.aggr_us, *table, observed)  # type: ignore[call-arg]  # rows
 
 
 def as_tuples(done: Round, scheme: int) -> list[tuple[int, int, int]]:
     """Return what a scheme acts on."""
     return [
-        (plan.target, start, end)
-        for plan in done.plans
-        if plan.scheme == scheme
-        for start, end in plan.ranges.tolist()
+        (plan.target, start, end) for plan in done.plans if plan.scheme == scheme for start, end in plan.ranges.tolist()
     ]
 
 
@@ -93,10 +89,10 @@ def test_plans_lie_inside_regions(rounds: list[Snapshot], chosen: list[Scheme]) 
         for index, scheme in enumerate(chosen):
             taken = as_tuples(done, index)
             assert taken == sorted(taken)
-            assert all(a[0] < b[0] or a[2] <= b[1] for a, b in zip(taken, taken[1:], strict=False))
+            assert all(a[0] < b[0] or a[2] <= b[1] for a, b in itertools.pairwise(taken))
             for target, start, end in taken:
                 assert start < end
-                assert not (start % PAGE or end % PAGE)
+                assert start % PAGE == end % PAGE == 0
                 inside = (snapshot.target == target) & (snapshot.start <= start) & (end <= snapshot.end)
                 assert inside.sum() == 1
                 assert snapshot.observed[inside].all()
@@ -234,6 +230,6 @@ def test_explanations_agree_with_plans(snapshot: Snapshot, chosen: list[Scheme])
         assert as_tuples(plain, index) == as_tuples(told, index)
         acted = explanation.reason == 12
         regions = explanation.snapshot
-        rows = zip(regions.target[acted].tolist(), regions.start[acted].tolist(), regions.end[acted].tolist(), strict=True)
-        assert list(rows) == as_tuples(told, index)
+        rows = np.stack((regions.target, regions.start, regions.end), axis=1)[acted].tolist()
+        assert [tuple(row) for row in rows] == as_tuples(told, index)
         assert sum(size for _, size in explanation.bytes_by_reason().values()) == snapshot.size.sum()

@@ -263,6 +263,38 @@ def test_age_of_what_was_acted_on() -> None:
     assert monitor.snapshot().age.tolist() == [4, 1]
 
 
+def test_a_part_of_a_region_that_was_acted_on() -> None:
+    """What a scheme has cut is a region of its own from now on, and only that begins anew."""
+    operations = FakeOperations([FakeTarget(_mapped(10))])
+    schemes = FakeSchemes(50, starts=[BASE + 4 * PAGE], cuts=[BASE + 4 * PAGE, BASE + 6 * PAGE])
+    monitor = _started(operations, Attrs(max_nr_regions=3, min_nr_regions=3), schemes)
+    run(monitor, operations, 50)
+    before, after = schemes.seen[0], monitor.snapshot()
+    assert (before.age == 2).all()
+    begun_anew = after.start[after.age == 0]
+    assert begun_anew.min() == BASE + 4 * PAGE
+    assert after.end[after.age == 0].max() == min(BASE + 6 * PAGE, before.end[before.end > BASE + 4 * PAGE].min())
+    assert after.size.sum() == 10 * PAGE
+
+
+def test_pause() -> None:
+    """While it pauses nothing is sampled; what is known stays, and what is mapped then is what it goes on with."""
+    operations = FakeOperations([counted_page(20, 20, 20)])
+    monitor = _started(operations)
+    run(monitor, operations, 30)
+    before = monitor.snapshot()
+    monitor.pause()
+    sampled = len(operations.sampled)
+    assert (monitor.snapshot().nr_accesses == before.nr_accesses).all()
+    operations.targets[0].mapped = _mapped(7)
+    monitor.resume()
+    monitor.resume()
+    assert len(operations.sampled) == sampled + 1
+    assert int(monitor.regions.size.sum()) == 7 * PAGE
+    run(monitor, operations, 10)
+    assert monitor.passed == 40
+
+
 def test_steps_that_schemes_and_updates_cut_short_lose_no_sample() -> None:
     """Stops in mid-aggregation, whatever for, leave the counts alone."""
     operations = FakeOperations([counted_page(13, 20, 1)])

@@ -10,6 +10,7 @@ import pytest
 from support.operations import PAGE, FakeOperations, FakeSchemes, FakeTarget, counted_page, run
 
 from damosd.core.attrs import Attrs
+from damosd.core.intervals import IntervalsGoal
 from damosd.core.monitor import Monitor
 from damosd.errors import UsageError
 
@@ -84,6 +85,22 @@ def test_changing_twice() -> None:
     assert monitor.snapshot().nr_accesses.tolist() == [19]
     run(monitor, operations, 1)
     assert monitor.regions.last_nr_accesses.tolist() == [20]
+
+
+def test_intervals_are_tuned() -> None:
+    """Idle memory makes them longer every few aggregations, up to the limit; updates still come in their time."""
+    operations = FakeOperations([counted_page(0)])
+    goal = IntervalsGoal(aggrs=2, min_sample_us=5_000, max_sample_us=35_000)
+    monitor = Monitor(replace(ATTRS, update_us=1_000_000), operations, np.random.default_rng(1), intervals_goal=goal)
+    monitor.start()
+    intervals, updates = [], []
+    for _ in range(8):
+        run(monitor, operations, 20)
+        intervals.append(monitor.attrs.sample_us)
+        updates.append(len(operations.updates))
+    assert intervals == [5_000, 10_000, 10_000, 20_000, 20_000, 35_000, 35_000, 35_000]
+    assert monitor.attrs.aggr_us == 700_000
+    assert updates == [1, 1, 1, 1, 2, 2, 3, 3]
 
 
 def test_updates_begin_anew() -> None:

@@ -54,8 +54,16 @@ def test_the_lowest_score_is_that_which_fills_the_quota(quota: int, least: int) 
 
 @pytest.mark.parametrize(
     ("score", "following"),
-    [(0, 1_800_000), (200, 1_782_000), (2000, 1_620_000), (5000, 1_350_000), (10_000, 900_000), (15_000, 450_000)]
-    + [(20_000, 10_000), (10**9, 10_000)],
+    [
+        (0, 1_800_000),
+        (200, 1_782_000),
+        (2000, 1_620_000),
+        (5000, 1_350_000),
+        (10_000, 900_000),
+        (15_000, 450_000),
+        (20_000, 10_000),
+        (10**9, 10_000),
+    ],
 )
 def test_feed_loop(score: int, following: int) -> None:
     """Examples from the kernel's own tests and formulas."""
@@ -123,9 +131,9 @@ def test_fail_charge() -> None:
     assert state.charged_bytes == 5 * PAGE + 5
 
 
-def goal(metric: GoalMetric, target: int, **more: int) -> Quota:
+def goal(metric: GoalMetric, target: int) -> Quota:
     """Return a quota with one goal and windows of 100 ms."""
-    return Quota(reset_interval_ms=100, goals=(Goal(metric, target, **more),))
+    return Quota(reset_interval_ms=100, goals=(Goal(metric, target),))
 
 
 def test_user_input_goal_moves_the_quota() -> None:
@@ -174,8 +182,8 @@ def test_refaults_are_a_rate() -> None:
 
 def test_the_quota_for_a_resident_set_is_what_it_has_too_much() -> None:
     """No feedback is needed where the amount is known; other limits still hold."""
-    quota, world = goal(GoalMetric.TARGET_RSS_BYTES, 100 * MIB), Readings(goals={GoalMetric.TARGET_RSS_BYTES: 130 * MIB})
-    state = QuotaState()
+    quota, state = goal(GoalMetric.TARGET_RSS_BYTES, 100 * MIB), QuotaState()
+    world = Readings(goals={GoalMetric.TARGET_RSS_BYTES: 130 * MIB})
     state.begin_window(quota, world, PAGE)
     assert state.effective_bytes == 30 * MIB
     world.now, world.goals[GoalMetric.TARGET_RSS_BYTES] = 100 * MS, 99 * MIB
@@ -254,7 +262,8 @@ def test_intervals_are_tuned_to_the_share_of_accesses(accesses: int, sample_us: 
 
 def test_intervals_stay_within_their_limits() -> None:
     """The sampling interval is kept between the two, and an aggregation keeps its number of samples."""
-    assert tuned(Attrs(), IntervalsGoal(max_sample_us=6_000), regions((9, 0))) == Attrs(sample_us=6_000, aggr_us=120_000)
+    narrow = IntervalsGoal(max_sample_us=6_000)
+    assert tuned(Attrs(), narrow, regions((9, 0))) == Attrs(sample_us=6_000, aggr_us=120_000)
     assert tuned(Attrs(), IntervalsGoal(), regions((9, 20))) == Attrs()
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from damosd.report.status import SCHEMA, SchemeStatus, Status, Summary, TargetStatus, as_json
+from damosd.report.status import SCHEMA, SchemeOnTarget, SchemeStatus, Status, Summary, TargetStatus, as_json
 from damosd.report.table import status_table
 from damosd.report.text import mib, status_line, summary_lines
 
@@ -22,11 +22,20 @@ SCHEME = SchemeStatus(
     sz_tried=380 << 20,
     nr_applied=8,
     sz_applied=370 << 20,
+    sz_ops_filter_passed=380 << 20,
+    qt_exceeds=3,
+    nr_snapshots=70,
+    quota_bytes=128 << 20,
+    charged_bytes=96 << 20,
+    inactive="",
     errors={"EINVAL": 2},
+    targets=(SchemeOnTarget(42, 9, 380 << 20, 8, 370 << 20),),
 )
 STATUS = Status(
     elapsed_s=12.0,
     passed=2400,
+    sample_us=5_000,
+    paused="",
     targets=(TARGET,),
     schemes=(SCHEME,),
     cpu_percent=0.8,

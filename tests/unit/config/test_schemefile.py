@@ -202,7 +202,7 @@ schemes:
         ("actoin: stat", "1:1: unknown key 'actoin', did you mean 'action'?"),
         ("schems: []", "1:1: unknown key 'schems', did you mean 'schemes'?"),
         ("{version: 1, shemes: []}", "1:14: unknown key 'shemes', did you mean 'schemes'?"),
-        ("[{quotas: 1}]", "1:3: unknown key 'quotas', the keys here are name, description, action,"),
+        ("[{limit: 1}]", "1:3: unknown key 'limit', the keys here are name, description, action,"),
         ("action: PAGEOUT", "1:9: unknown action 'PAGEOUT', did you mean 'pageout'?"),
         ("action: on", "1:9: unknown action 'on', it must be one of pageout, cold, willneed, collapse, stat"),
         ("action: [stat]", "1:9: expected text such as 'pageout', not a list"),

@@ -113,7 +113,7 @@ class FilterModel(Model):
         kind, takes = self.filter_type, _ARGUMENTS.get(self.filter_type, ())
         home = "core_filters" if kind.is_core else "ops_filters"
         if self.layer not in ("filters", home):
-            yield Fault(("filter_type",), f"a '{kind}' filter belongs to {home} or filters, not to {self.layer}")
+            yield Fault(("filter_type",), f"'{kind}' filters belong to {home} or filters, not to {self.layer}")
         given = [key for key in _OWNERS if getattr(self, key) is not None]
         for key in given:
             if key not in takes:

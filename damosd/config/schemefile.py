@@ -101,7 +101,7 @@ def _unknown_key(path: KeyPath, implied: int) -> str:
     key, known = str(path[-1]), dict.fromkeys(_model_at(path[:-1]).model_fields)
     if len(path) == implied + 1:
         known |= dict.fromkeys(FileModel.model_fields)  # a lone scheme may have been meant as a whole file
-    guess = nearest(key, known)
+    guess = nearest(key, known) or next((longer for longer in known if longer.startswith(f"{key}_")), None)
     advice = f"did you mean '{guess}'?" if guess else f"the keys here are {', '.join(known)}"
     return f"unknown key {shown(key)}, {advice}"
 

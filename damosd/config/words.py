@@ -62,7 +62,7 @@ def _whole_ms(word: str) -> int:
 
 
 def _memcg_path(word: str) -> str:
-    if not one_line(word).startswith("/") or ".." in PurePosixPath(word).parts:
+    if not word.startswith("/") or not word.isprintable() or ".." in PurePosixPath(word).parts:
         raise ValueError(f"{shown(word)} is not a cgroup: write its path below the cgroup mount, for example '/batch'")
     return word
 

@@ -88,6 +88,7 @@ _FRACTION = _Kind(
     units_shown="%",
     examples="'1/8', '12.5%', '0.125'",
 )
+_NUMBER = _Kind(name="a whole number", units={"": Fraction(1)}, units_shown="it has none", examples="'100'")
 
 
 def shown(text: str) -> str:
@@ -148,10 +149,22 @@ def parse_count(text: str, unit: str) -> int:
     The unit must be written, because the fields that take a count take other units as well.
     """
     kind = _Kind(name=f"a number of {unit}", units={unit: Fraction(1)}, units_shown=unit, examples=f"'3 {unit}'")
-    value = _quantity(text, kind, "")
-    if value.denominator != 1:
-        raise kind.error(text, "it must be whole")
-    return _whole(value)
+    return _whole_parts(text, kind)
+
+
+def parse_number(text: str) -> int:
+    """Return 1024 for '1,024'. Raise UnitError for anything but a whole number without a unit."""
+    return _whole_parts(text, _NUMBER)
+
+
+def parse_parts(text: str, whole: int) -> int:
+    """Return 300 for '30 %' or '300' when `whole` is 1000. Raise UnitError if not a whole number of parts.
+
+    A bare number is parts. The caller knows the upper limit.
+    """
+    units = {"": Fraction(1), "%": Fraction(whole, 100)}
+    name, examples = f"a rate in 1/{whole:,}", f"'30 %', '{whole * 3 // 10}'"
+    return _whole_parts(text, _Kind(name=name, units=units, units_shown="%", examples=examples))
 
 
 def format_size(size_bytes: int) -> str:
@@ -186,6 +199,13 @@ def _word(text: str) -> int | None:
 
 def _whole(value: Fraction) -> int:
     return min(max(round(value), 1 if value else 0), MAX)
+
+
+def _whole_parts(text: str, kind: _Kind) -> int:
+    value = _quantity(text, kind, "")
+    if value.denominator != 1:
+        raise kind.error(text, "it must be whole")
+    return _whole(value)
 
 
 def _decimal(number: float, places: int) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from damosd.config.models import FileModel, kind_of
+from damosd.config.base import FAULTS, kind_of
+from damosd.config.models import FileModel
 from damosd.config.problems import ConfigFileError, Problem
 from damosd.config.yamlload import Document, KeyPath, Value, load_yaml
 from damosd.units import nearest, shown
@@ -35,7 +36,8 @@ def load_scheme_file(path: Path | str) -> list[Scheme]:
     try:
         models = FileModel.model_validate(data).schemes
     except ValidationError as error:
-        problems += [_problem(document, details, implied) for details in error.errors(include_url=False)]
+        for details in error.errors(include_url=False):
+            problems += _problems(document, details, implied)
     else:
         if not models:
             problems.append(document.problem(("schemes",), "there is no scheme in this file"))
@@ -74,29 +76,32 @@ def _repeated_names(document: Document, schemes: Value, implied: int) -> Iterato
         lines.setdefault(name, document.places[where].value.line)
 
 
-def _problem(document: Document, details: ErrorDetails, implied: int) -> Problem:
-    """Turn one finding of pydantic into our words, at its place in the file."""
+def _problems(document: Document, details: ErrorDetails, implied: int) -> Iterator[Problem]:
+    """Turn one finding of pydantic into our words, at its places in the file."""
     path: KeyPath = details["loc"]
     where, context = path[implied:], details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
-            return document.problem(where, _unknown_key(path, implied), at_key=True)
+            yield document.problem(where, _unknown_key(path, implied), at_key=True)
+        case "missing":
+            yield document.problem(where, f"the key {shown(str(path[-1]))} is missing")
         case "model_type":
             keys = ", ".join(_model_at(path).model_fields)
-            return document.problem(where, f"expected a mapping with keys from {keys}, not {kind_of(details['input'])}")
+            yield document.problem(where, f"expected a mapping with keys from {keys}, not {kind_of(details['input'])}")
         case "list_type":
-            return document.problem(where, f"expected a list, not {kind_of(details['input'])}")
+            yield document.problem(where, f"expected a list, not {kind_of(details['input'])}")
         case "value_error":
-            return document.problem(where, str(context["error"]))
+            yield document.problem(where, str(context["error"]))
         case _:
-            return document.problem((*where, context["at"]), details["msg"])
+            for fault in context[FAULTS]:
+                yield document.problem((*where, *fault.at), fault.message, at_key=fault.at_key)
 
 
 def _unknown_key(path: KeyPath, implied: int) -> str:
     key, known = str(path[-1]), dict.fromkeys(_model_at(path[:-1]).model_fields)
     if len(path) == implied + 1:
         known |= dict.fromkeys(FileModel.model_fields)  # a lone scheme may have been meant as a whole file
-    guess = nearest(key, known)
+    guess = nearest(key, known) or next((longer for longer in known if longer.startswith(f"{key}_")), None)
     advice = f"did you mean '{guess}'?" if guess else f"the keys here are {', '.join(known)}"
     return f"unknown key {shown(key)}, {advice}"
 

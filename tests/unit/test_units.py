@@ -13,6 +13,8 @@ from damosd.units import (
     nearest,
     parse_count,
     parse_fraction,
+    parse_number,
+    parse_parts,
     parse_percent,
     parse_size,
     parse_time_us,
@@ -195,6 +197,30 @@ def test_size_is_shown_short(size_bytes: int, text: str) -> None:
 def test_time_is_shown_exactly(time_us: int, text: str) -> None:
     """A time is shown in the units people would say, without losing a microsecond."""
     assert format_time_us(time_us) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "parts"),
+    [("30 %", 1000, 300), ("300", 1000, 300), ("0.1%", 1000, 1), ("99.7 %", 10_000, 9970), ("1,200", 1000, 1200)],
+)
+def test_parts_are_bare_or_percent(text: str, whole: int, parts: int) -> None:
+    """A rate is so many parts of the whole, or percent of it."""
+    assert parse_parts(text, whole) == parts
+
+
+@pytest.mark.parametrize("text", ["0.05 %", "1.5", "5 permil", "max", "", "-1"])
+def test_what_is_no_whole_number_of_parts_is_refused(text: str) -> None:
+    """A rate that would have to be rounded, or is none, is refused."""
+    with pytest.raises(UnitError, match=r"is not a rate in 1/1,000: .*write for example '30 %', '300'"):
+        parse_parts(text, 1000)
+
+
+def test_numbers_are_whole_and_have_no_unit() -> None:
+    """A plain number may have commas, and nothing else."""
+    assert parse_number(" 1,024 ") == 1024
+    for text in ("1.5", "3 s", "-1", "max", ""):
+        with pytest.raises(UnitError, match="is not a whole number"):
+            parse_number(text)
 
 
 def test_nearest_ignores_case() -> None:

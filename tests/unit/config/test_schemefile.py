@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from damosd.config.problems import ConfigFileError
 from damosd.config.schemefile import load_scheme_file
 from damosd.damos.scheme import UNLIMITED, AccessPattern, AccessUnit, Action, AgeUnit, Bounds, Scheme
 
@@ -32,21 +31,6 @@ def load(tmp_path: Path) -> Load:
         return load_scheme_file(path)
 
     return load
-
-
-@pytest.fixture
-def mistakes(load: Load, tmp_path: Path) -> Mistakes:
-    """Return a function that loads a wrong file and gives its mistakes as `line:column: message`."""
-
-    def mistakes(text: str) -> list[str]:
-        with pytest.raises(ConfigFileError) as caught:
-            load(text)
-        lines = str(caught.value).splitlines()
-        assert len(lines) == len(caught.value.problems)
-        assert caught.value.hint
-        return [line.removeprefix(f"{tmp_path / 'mine.yaml'}:") for line in lines]
-
-    return mistakes
 
 
 def pattern(load: Load, text: str) -> AccessPattern:
@@ -202,7 +186,7 @@ schemes:
         ("actoin: stat", "1:1: unknown key 'actoin', did you mean 'action'?"),
         ("schems: []", "1:1: unknown key 'schems', did you mean 'schemes'?"),
         ("{version: 1, shemes: []}", "1:14: unknown key 'shemes', did you mean 'schemes'?"),
-        ("[{quotas: 1}]", "1:3: unknown key 'quotas', the keys here are name, description, action,"),
+        ("[{limit: 1}]", "1:3: unknown key 'limit', the keys here are name, description, action,"),
         ("action: PAGEOUT", "1:9: unknown action 'PAGEOUT', did you mean 'pageout'?"),
         ("action: on", "1:9: unknown action 'on', it must be one of pageout, cold, willneed, collapse, stat"),
         ("action: [stat]", "1:9: expected text such as 'pageout', not a list"),

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from damosd.config.filters import FilterModel
+from damosd.config.goals import GoalModel
 from damosd.config.models import SchemeModel
 from damosd.config.problems import ConfigFileError
+from damosd.config.quotas import QuotaModel, WeightsModel
 from damosd.config.schemefile import load_scheme_file
-from damosd.damos.scheme import Action
+from damosd.config.watermarks import WatermarksModel
+from damosd.damos.scheme import Action, FilterType, GoalMetric, Tuner, WatermarkMetric
 
 DOC = Path(__file__).parents[3].joinpath("docs", "schemes.md").read_text(encoding="utf-8")
 *GOOD, WRONG = re.findall(r"^```yaml\n(.*?)^```$", DOC, re.DOTALL | re.MULTILINE)
@@ -34,7 +38,10 @@ def test_wrong_example_gives_what_the_page_says(tmp_path: Path, monkeypatch: pyt
     assert f"```\n{caught.value}\n```" in DOC
 
 
-def test_every_key_and_action_is_explained() -> None:
-    """No key or action of a scheme is missing from the page's tables."""
-    rows = set(re.findall(r"^\| `(\w+)` \|", DOC, re.MULTILINE))
-    assert rows >= {*SchemeModel.model_fields, *Action}
+def test_every_key_and_word_is_explained() -> None:
+    """No key of a scheme, and no word that one takes, is missing from the page's tables."""
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|(.*)$", DOC, re.MULTILINE)
+    explained = {word for cells in rows for word in re.findall(r"`(\w+)`", "".join(cells))}
+    models = (SchemeModel, QuotaModel, WeightsModel, GoalModel, WatermarksModel, FilterModel)
+    keys = {key for model in models for key in model.model_fields}
+    assert explained >= {*keys, *Action, *GoalMetric, *Tuner, *WatermarkMetric, *FilterType}

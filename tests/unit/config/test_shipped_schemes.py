@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 from damosd.config.schemefile import load_scheme_file
-from damosd.damos.scheme import UNLIMITED, AccessPattern, AccessUnit, Action, AgeUnit, Bounds
+from damosd.damos.scheme import (
+    UNLIMITED,
+    AccessPattern,
+    AccessUnit,
+    Action,
+    AgeUnit,
+    Bounds,
+    Quota,
+    Scheme,
+    WatermarkMetric,
+    Watermarks,
+    Weights,
+)
 
 SCHEMES = Path(__file__).parents[3] / "schemes"
 
@@ -31,6 +43,43 @@ def test_prcl_is_the_kernels_sample() -> None:
         age=Bounds(5_000_000, UNLIMITED),
         age_unit=AgeUnit.MICROSECONDS,
     )
+
+
+def test_reclaim_has_the_defaults_of_the_kernels() -> None:
+    """The reclaim scheme is DAMON_RECLAIM as it is without any parameter."""
+    (reclaim,) = load_scheme_file(SCHEMES / "reclaim.yaml")
+    assert reclaim == Scheme(
+        name="reclaim",
+        description=reclaim.description,
+        action=Action.PAGEOUT,
+        pattern=AccessPattern(
+            sz_bytes=Bounds(4096, UNLIMITED),
+            nr_accesses=Bounds(0, 0),
+            age=Bounds(120_000_000, UNLIMITED),
+            age_unit=AgeUnit.MICROSECONDS,
+        ),
+        quota=Quota(time_ms=10, sz_bytes=128 << 20, reset_interval_ms=1000, weights=Weights(age=1000)),
+        watermarks=Watermarks(WatermarkMetric.FREE_MEM_RATE, 5_000_000, high=500, mid=400, low=200),
+    )
+
+
+def test_lru_sort_is_the_cold_half_of_the_kernels() -> None:
+    """The lru_sort scheme has what DAMON_LRU_SORT gives its cold scheme: half of the time, two equal weights."""
+    (lru_sort,) = load_scheme_file(SCHEMES / "lru_sort.yaml")
+    assert lru_sort.action is Action.COLD
+    assert lru_sort.pattern.age == Bounds(120_000_000, UNLIMITED)
+    assert lru_sort.quota == Quota(time_ms=5, reset_interval_ms=1000, weights=Weights(nr_accesses=500, age=500))
+    assert lru_sort.watermarks == Watermarks(WatermarkMetric.FREE_MEM_RATE, 5_000_000, high=200, mid=150, low=50)
+
+
+def test_wss_is_the_kernels_selftest() -> None:
+    """The wss scheme counts what was seen in a quarter of the samples for two aggregation intervals."""
+    (wss,) = load_scheme_file(SCHEMES / "wss.yaml")
+    assert wss.action is Action.STAT
+    assert wss.pattern == AccessPattern(
+        nr_accesses=Bounds(25, UNLIMITED), access_unit=AccessUnit.PERCENT, age=Bounds(2, UNLIMITED)
+    )
+    assert not wss.quota.limits
 
 
 def test_stat_counts_what_is_accessed_at_all() -> None:

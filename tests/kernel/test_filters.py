@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ANON, FILE, YOUNG = (PageFilter(kind, allow=True) for kind in (PageKind.ANON, PageKind.FILE, PageKind.YOUNG))
 UNMAPPED, ACTIVE = (PageFilter(kind, allow=True) for kind in (PageKind.UNMAPPED, PageKind.ACTIVE))
+NOT_OLD = PageFilter(PageKind.YOUNG, matching=False, allow=False)
 HEAP = PageFilter(PageKind.MAPPING, mapping="[[]heap]", allow=True)
 KPF_ACTIVE = 6
 
@@ -89,8 +90,8 @@ def test_the_heap_alone(victim: Victim) -> None:
 def test_anonymous_pages_and_those_of_files(victim: Victim, path: Path) -> None:
     """Pages of a private file mapping that were written are anonymous; shared memory is as a file."""
     private = victim.map(4 * MIB, path=path)
+    private.part(MIB, 2 * MIB).write(step=2 * PAGE)
     private.part(0, 3 * MIB).read()
-    private.part(MIB, 2 * MIB).write(step=3 * PAGE)
     shared, anonymous = victim.written(MIB, shared=True), victim.map(2 * MIB)
     anonymous.part(0, MIB).write()
     areas = sorted((private, shared, anonymous), key=lambda area: area.start)
@@ -102,7 +103,7 @@ def test_anonymous_pages_and_those_of_files(victim: Victim, path: Path) -> None:
     assert passing([ANON], areas) == are_anon
     assert passing([FILE], areas) == are_file
     places = {area.start: place for place, area in enumerate(areas)}
-    assert are_anon[places[private.start]] == -(-MIB // (3 * PAGE)) * PAGE or are_anon[places[private.start]] > 0
+    assert are_anon[places[private.start]] == MIB // 2
     assert are_file[places[private.start]] > MIB
     assert (are_anon[places[shared.start]], are_file[places[shared.start]]) == (0, MIB)
     assert (are_anon[places[anonymous.start]], are_file[places[anonymous.start]]) == (MIB, 0)
@@ -112,8 +113,8 @@ def test_anonymous_pages_and_those_of_files(victim: Victim, path: Path) -> None:
 def test_only_pages_that_pass_are_paged_out(victim: Victim, path: Path) -> None:
     """Of pages of both kinds side by side, those of the file leave; in swap, anonymous pages are still anonymous."""
     area = victim.map(4 * MIB, path=path)
-    area.read()
     area.part(MIB, 2 * MIB).write()
+    area.read()  # in this order, or a huge entry of the file would have to go for the first write
     victim.settle()
     left, written, right = area.part(0, MIB), area.part(MIB, 2 * MIB), area.part(2 * MIB, 4 * MIB)
     outcome = act("pageout", [area], filters=[FILE])
@@ -137,12 +138,10 @@ def test_young_pages(victim: Victim) -> None:
         assert sum(passing([YOUNG], areas)) == 0
         small.part(500 * PAGE, 537 * PAGE).read()
         huge.part(HUGE + 7 * PAGE, HUGE + 8 * PAGE).read()
-        found = passing([YOUNG], areas)
-        if found == expected:
-            old = PageFilter(PageKind.YOUNG, matching=False, allow=True)
-            assert passing([old], areas) == [area.size - one for area, one in zip(areas, found, strict=True)]
+        young, not_old = passing([YOUNG], areas), passing([NOT_OLD], areas)
+        if young == not_old == expected:
             return
-    pytest.fail(f"{found} bytes instead of {expected}")
+    pytest.fail(f"{young} and {not_old} bytes instead of {expected}")
 
 
 def test_huge_pages(victim: Victim) -> None:
@@ -193,10 +192,11 @@ def test_pages_of_a_cgroup(cgroup: Path, victim: Victim) -> None:
 def test_active_pages(victim: Victim, path: Path) -> None:
     """Those that kpageflags calls active, page by page."""
     area = victim.map(4 * MIB, shared=True, path=path)
-    with path.open("rb", buffering=0) as file:
-        for _ in range(4):
-            os.pread(file.fileno(), MIB, MIB)
     area.read()
+    victim.settle()
+    for _ in range(3):  # reading again through the same descriptor would not count
+        with path.open("rb", buffering=0) as file:
+            os.pread(file.fileno(), MIB, 2 * MIB)
     active = truth.frame_flag(area, KPF_ACTIVE)
     if active.all() or not active.any():
         pytest.skip("the kernel makes no difference between these pages")
@@ -214,7 +214,7 @@ def test_a_target_that_is_gone(victim: Victim, one: PageFilter) -> None:
             space, mappings = tables.find(pidfd), maps.read(pidfd.proc)
             filters = PageFilters(tables, [one])
             pieces = clip_to_mappings(area.range, mappings)
-            assert len(filters.pass_through(mappings, space, pieces)) == (one in (ANON, YOUNG))
+            filters.pass_through(mappings, space, pieces)
             victim.process.kill()
             victim.gone()
             with pytest.raises(TargetGoneError):

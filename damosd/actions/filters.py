@@ -58,7 +58,7 @@ class Verdict:
         self.undecided = np.ones(nr_pages, bool)
 
     def decide(self, by: PageFilter, belongs: np.ndarray) -> None:
-        """Let the next filter decide: `belongs` (bool) tells which pages are of its kind, at least of undecided ones."""
+        """Let the next filter decide: `belongs` (bool) tells which pages are of its kind; only undecided ones count."""
         matched = self.undecided & (belongs == by.matching)
         self.passed[matched] = by.allow
         self.undecided &= ~matched

@@ -13,7 +13,7 @@ from damosd.linux import process
 from damosd.report.status import SchemeOnTarget, SchemeStatus, Status, TargetStatus
 
 if TYPE_CHECKING:
-    from collections import Counter
+    from collections.abc import Mapping
 
     from damosd.core.snapshot import Snapshot
     from damosd.daemon.applier import Applier
@@ -47,7 +47,7 @@ class Figures:
             sample_us=sample_us,
             paused=paused,
             targets=tuple(self._target(index, snapshot) for index in range(len(self._comms))),
-            schemes=tuple(self._scheme(state, errors[state.scheme.name]) for state in states),
+            schemes=tuple(self._scheme(state, errors.get(state.scheme.name, {})) for state in states),
             cpu_percent=percent,
             total_cpu_percent=_percent(cpu - self._begun_cpu, now - self._begun),
             own_rss_bytes=process.resident_bytes(f"/proc/{os.getpid()}"),
@@ -69,7 +69,7 @@ class Figures:
             nr_regions = int(mine.sum())
         return TargetStatus(pidfd.pid, self._comms[index], alive, rss_bytes, working_set, nr_regions)
 
-    def _scheme(self, state: SchemeState, errors: Counter[str]) -> SchemeStatus:
+    def _scheme(self, state: SchemeState, errors: Mapping[str, int]) -> SchemeStatus:
         scheme, stats, quota = state.scheme, state.stats, state.quota
         return SchemeStatus(
             name=scheme.name,

@@ -14,6 +14,7 @@ import numpy as np
 
 from damosd.core.monitor import Callbacks, Monitor
 from damosd.daemon.applier import Applier
+from damosd.daemon.effects import Effects
 from damosd.daemon.figures import Figures
 from damosd.daemon.metrics import SystemMetrics
 from damosd.daemon.wait import Waiter
@@ -67,8 +68,9 @@ class Session:
         self._hooks = hooks
         self._operations = Vaddr(pids)
         self.metrics = metrics or SystemMetrics(self._operations.pidfds)
-        self.engine = Engine(schemes, attrs, self.metrics)
-        self._applier = Applier(self.engine, self._operations, dry_run=dry_run, on_explain=hooks.on_explain)
+        effects = Effects(self._operations, dry_run=dry_run)
+        self.engine = Engine(schemes, attrs, self.metrics, effects)
+        self._applier = Applier(self.engine, effects, hooks.on_explain)
         self._monitor = Monitor(
             attrs,
             self._operations,

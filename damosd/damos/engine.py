@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.damos.pick import Picked, pick
+from damosd.damos.prospects import WholeRegions
 from damosd.damos.scheme import Action, Scheme, WatermarkMetric
 from damosd.damos.state import SchemeState
 from damosd.damos.stats import Stats, TriedRegions
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from damosd.core.snapshot import Snapshot
     from damosd.damos.explain import Explanation
     from damosd.damos.metrics import Metrics
+    from damosd.damos.prospects import Prospects
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -35,13 +37,15 @@ class Plan:
     """What one scheme does to one target: int64 byte `ranges` of shape (n, 2), by address, disjoint.
 
     `scheme` is its position among the engine's schemes. `settled` (bool, shape (n,)): which ranges an address or target
-    filter has allowed, so that filters on pages are not asked. `nr_accesses` and `age` (int64) as they were.
+    filter has allowed, so that filters on pages are not asked. `charged`: bytes charged to the quota. `nr_accesses` and
+    `age` as they were (int64).
     """
 
     scheme: int
     target: int
     ranges: np.ndarray
     settled: np.ndarray
+    charged: np.ndarray
     nr_accesses: np.ndarray
     age: np.ndarray
 
@@ -64,11 +68,15 @@ class Round:
 class Engine:
     """Runs `schemes` against snapshots, each every `apply_interval_us` or aggregation interval.
 
-    Planning reads nothing but what it is given: the same snapshots and `metrics` make the same plans. `watches_marks`
+    Planning reads nothing but what it is given: the same snapshots, `metrics` and `prospects` (by default: all of a
+    region is to do, as in the kernel) make the same plans. `watches_marks`
     tells whether watermarks may make all schemes inactive, so that nothing has to be monitored.
     """
 
-    def __init__(self, schemes: Sequence[Scheme], attrs: Attrs, metrics: Metrics) -> None:
+    def __init__(
+        self, schemes: Sequence[Scheme], attrs: Attrs, metrics: Metrics, prospects: Prospects | None = None
+    ) -> None:
+        self._prospects = prospects or WholeRegions()
         self._attrs = attrs
         self._metrics = metrics
         self._passed = 0
@@ -145,7 +153,7 @@ class Engine:
             if not state.asleep():
                 state.quota.begin_window(state.scheme.quota, self._metrics, self._attrs.min_region_sz)
         for index in due:
-            picked = pick(self.states[index], work, snapshot, self._attrs.min_region_sz)
+            picked = pick(self.states[index], work, snapshot, self._prospects, self._attrs.min_region_sz)
             if explain:
                 explanations.append(picked.explain(self.states[index].scheme, work.snapshot))
             plans += _plans(index, picked, work.snapshot)
@@ -164,7 +172,7 @@ class Engine:
         for stats in (state.stats, state.target_stats.setdefault(plan.target, Stats())):
             stats.add(tried, applied, passed)
         state.quota.total_ns += elapsed_ns
-        state.quota.settle(state.scheme.quota, tried, applied)
+        state.quota.settle(state.scheme.quota, plan.charged, applied)
         target = np.full(len(tried), plan.target)
         start, end = plan.ranges.T
         state.tried.append(TriedRegions(target, start, end, plan.nr_accesses, plan.age, applied, passed))
@@ -183,10 +191,11 @@ def _plans(scheme: int, picked: Picked, snapshot: Snapshot) -> list[Plan]:
             int(snapshot.target[part[0]]),
             np.stack((snapshot.start[part], snapshot.end[part]), axis=1),
             picked.settled[part],
+            charged,
             snapshot.nr_accesses[part],
             snapshot.age[part].copy(),
         )
-        for part in np.split(rows, cuts)
+        for part, charged in zip(np.split(rows, cuts), np.split(picked.charged, cuts), strict=True)
     ]
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from damosd.damos.priority import lowest_score, score
 
 if TYPE_CHECKING:
     from damosd.core.snapshot import Snapshot
+    from damosd.damos.prospects import Prospects
     from damosd.damos.scheme import Scheme
     from damosd.damos.state import SchemeState
     from damosd.damos.work import Work
@@ -26,13 +27,15 @@ _NO_ROWS = np.zeros(0, np.int64)
 class Picked:
     """The regions that a scheme takes: `rows`, indices into the work, ascending (int64).
 
-    `passed` and `settled` by core filters (bool, one for each region); `first`, `stop`: the rows that the quota let
+    `charged`: bytes of each that the quota pays for (int64); `passed` and `settled` by core filters (bool, one for each
+    region); `first`, `stop`: the rows that the quota let
     it look at; `min_score`: what a region needed; `inactive`: why it took none, whatever they were.
     """
 
     rows: np.ndarray
     passed: np.ndarray
     settled: np.ndarray
+    charged: np.ndarray = field(default_factory=lambda: _NO_ROWS)
     first: int = 0
     stop: int = 0
     min_score: int = 0
@@ -57,7 +60,7 @@ class Picked:
         return Explanation(scheme.name, self.inactive, shown, scores, reason, self.min_score)
 
 
-def pick(state: SchemeState, work: Work, original: Snapshot, granule: int) -> Picked:
+def pick(state: SchemeState, work: Work, original: Snapshot, prospects: Prospects, granule: int) -> Picked:
     """Take regions of `work`, cut to fit, and charge them to the scheme's quota.
 
     `original` has the ages with which the round began: by these the smallest score is found. Regions are cut at
@@ -79,7 +82,9 @@ def pick(state: SchemeState, work: Work, original: Snapshot, granule: int) -> Pi
     limit = _row_limit(state, work.snapshot)
     picked = Picked(np.flatnonzero(fits[:limit]), passed, settled, stop=limit, min_score=min_score)
     if scheme.quota.limits:
-        picked = _within_quota(state, work, picked, granule)
+        picked = _within_quota(state, work, picked, prospects, granule)
+    else:
+        picked = replace(picked, charged=work.snapshot.size[picked.rows])
     last = _last_rows(work.snapshot)
     state.nr_snapshots += int(np.count_nonzero((last >= picked.first) & (last < picked.stop)))
     return picked
@@ -116,30 +121,35 @@ def _priority(
     return least, scores >= least
 
 
-def _within_quota(state: SchemeState, work: Work, picked: Picked, granule: int) -> Picked:
+def _within_quota(state: SchemeState, work: Work, picked: Picked, prospects: Prospects, granule: int) -> Picked:
     """Return of `picked` what the quota has room for, from where the last window left off; cut the last one to fit."""
     account, scheme = state.quota, state.scheme
     if account.is_full(scheme.quota, granule):
         return replace(picked, rows=_NO_ROWS, stop=0)
     picked = _resume(account.resume, work, picked, granule)
-    rows = picked.rows
-    ends = np.cumsum(work.snapshot.size[rows])
+    rows, now = picked.rows, work.snapshot
+    ranges = np.stack((now.start[rows], now.end[rows]), axis=1)
+    amounts = prospects.measure(scheme, now.target[rows], ranges, picked.settled[rows])
+    ends = np.cumsum(amounts)
     room = account.effective_bytes - account.charged_bytes
     whole = int(np.searchsorted(ends, room, side="right"))
-    charged = int(ends[whole - 1]) if whole else 0
-    part = (room - charged) // granule * granule
+    part = (room - (int(ends[whole - 1]) if whole else 0)) // granule * granule
     if whole < len(rows) and part:
-        picked = _cut(work, picked, int(rows[whole]), int(work.snapshot.start[rows[whole]]) + part)
-        charged += part
-        whole += 1
-    rows = rows[:whole]  # all before the cut
-    account.charged_bytes += charged
+        row, span = int(rows[whole]), (int(ranges[whole, 0]), int(ranges[whole, 1]))
+        settled = bool(picked.settled[row])
+        end = prospects.cut(scheme, int(now.target[row]), span, part, settled=settled) // granule * granule
+        if span[0] < end < span[1]:
+            picked = _cut(work, picked, row, end)
+            amounts[whole] = part
+            whole += 1
+    rows, amounts = rows[:whole], amounts[:whole]  # all before the cut
+    account.charged_bytes += int(amounts.sum())
     account.resume, stop = None, picked.stop
     if len(rows) and account.is_full(scheme.quota, granule):
         last = rows[-1]
         account.resume = int(work.snapshot.target[last]), int(work.snapshot.end[last])
         stop = int(last) + 1
-    return replace(picked, rows=rows, stop=stop)
+    return replace(picked, rows=rows, charged=amounts, stop=stop)
 
 
 def _resume(place: tuple[int, int] | None, work: Work, picked: Picked, granule: int) -> Picked:

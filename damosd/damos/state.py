@@ -20,7 +20,8 @@ class SchemeState:
     """One scheme's state.
 
     `next_apply` counts sampling intervals; `nr_snapshots` those that it went through to the end, one for each target,
-    as the kernel does; `tried`: what it tried last, by target.
+    as the kernel does; `tried`: what it tried last, by target. `refused` tells why whoever carries plans out cannot do
+    so for this scheme now, or is empty.
     """
 
     scheme: Scheme
@@ -31,6 +32,7 @@ class SchemeState:
     quota: QuotaState = field(default_factory=QuotaState)
     watermark: WatermarkState = field(default_factory=WatermarkState)
     tried: list[TriedRegions] = field(default_factory=list)
+    refused: str = ""
 
     def inactive(self) -> str:
         """Return why the scheme does nothing now, whatever the regions are; empty when it works."""
@@ -39,8 +41,8 @@ class SchemeState:
     def asleep(self) -> str:
         """Return why it does not even look at its quota, or nothing."""
         marks, most = self.scheme.watermarks, self.scheme.max_nr_snapshots
-        if self.watermark.blocked:
-            return self.watermark.blocked
+        if self.refused or self.watermark.blocked:
+            return self.refused or self.watermark.blocked
         if not self.watermark.active:
             value = self.watermark.value
             where = "above the high" if value is not None and value > marks.high else "below the low"

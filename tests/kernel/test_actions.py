@@ -15,6 +15,7 @@ from damosd.actions.advise import ACTIONS
 from damosd.core.attrs import Attrs
 from damosd.core.snapshot import Snapshot
 from damosd.daemon.applier import Applier
+from damosd.daemon.effects import Effects
 from damosd.damos.engine import Engine
 from damosd.damos.scheme import AccessPattern, Action, Scheme
 from damosd.errors import TargetGoneError
@@ -185,7 +186,7 @@ def test_one_target_that_is_gone_does_not_stop_the_others(victim: Victim, anothe
     operations = Vaddr([victim.pid, another.pid])
     try:
         engine = Engine([Scheme("cold", Action.COLD, AccessPattern())], Attrs(), Readings())
-        applier = Applier(engine, operations, dry_run=False)
+        applier = Applier(engine, Effects(operations, dry_run=False))
         victim.kill()
         alive.read()
         done = applier.apply(snapshot(gone, alive, targets=[0, 1]))

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Schemes' actions and page filters on live targets: how much there is to do, and doing it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from damosd.access.pagetable import PAGE, PageTables
+from damosd.actions.advise import ACTIONS, Advise, Outcome
+from damosd.actions.filters import PageFilter, PageKind
+from damosd.actions.sieve import PageFilters, passed_bytes
+from damosd.errors import TargetGoneError, UnavailableError
+from damosd.linux import cgroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from damosd.damos.scheme import Filter, Scheme
+    from damosd.linux.maps import Mappings
+    from damosd.ops.vaddr import Vaddr
+
+_CHUNKS_AT_ONCE = 128  # 256 MiB of the target; 3 MiB of our memory while it is counted
+
+
+class Effects:
+    """What schemes do to the targets of `operations`; in a dry run only finds out what there is to do.
+
+    It is `damos.prospects.Prospects`. What is known of mappings is good for one round.
+    """
+
+    def __init__(self, operations: Vaddr, *, dry_run: bool) -> None:
+        self._operations = operations
+        self._dry_run = dry_run
+        self._tables: PageTables | None = None
+        self._actions: dict[str, Advise] = {}
+        self._filters: dict[tuple[Filter, ...], PageFilters | None] = {}
+        self._mappings: dict[int, Mappings] = {}
+
+    def get_ready(self, schemes: Iterable[Scheme]) -> None:
+        """Get what the actions need, and keep no filters but those of `schemes`. Raises PrivilegeError."""
+        schemes = tuple(schemes)
+        if self._tables is None and any(one.filters or one.action in ACTIONS for one in schemes):
+            self._tables = PageTables(copies=_CHUNKS_AT_ONCE)
+        for action in {one.action for one in schemes} & ACTIONS.keys() - self._actions.keys():
+            assert self._tables is not None
+            self._actions[action] = ACTIONS[action](self._tables)
+        wanted = {one.filters for one in schemes}
+        self._filters = {filters: made for filters, made in self._filters.items() if filters in wanted}
+
+    def begin_round(self) -> None:
+        """Look at the mappings anew."""
+        self._mappings.clear()
+
+    def check(self, scheme: Scheme) -> None:
+        """Find out whether the scheme's filters can work. Raises UnavailableError."""
+        self._filters_of(scheme)
+
+    def measure(self, scheme: Scheme, target: np.ndarray, ranges: np.ndarray, settled: np.ndarray) -> np.ndarray:
+        """Return the bytes that the scheme's action could change in each range: int64, shape (n,)."""
+        if scheme.action not in self._actions:
+            return ranges[:, 1] - ranges[:, 0]
+        amounts = np.zeros(len(ranges), np.int64)
+        for one in np.unique(target).tolist():
+            mine = target == one
+            amounts[mine] = self._do(scheme, one, ranges[mine], settled[mine], dry_run=True).applied
+        return amounts
+
+    def cut(self, scheme: Scheme, target: int, span: tuple[int, int], wanted: int, *, settled: bool) -> int:
+        """Return the address in `span` before which there are `wanted` bytes to do, at most.
+
+        By halves: all in all it looks at the span's pages twice.
+        """
+        if scheme.action not in self._actions:
+            return span[0] + wanted
+        low, high = span
+        targets, settles = np.array([target]), np.array([settled])
+        while high - low > PAGE:
+            middle = (low + high) // 2 // PAGE * PAGE
+            amount = int(self.measure(scheme, targets, np.array([[low, middle]]), settles)[0])
+            if amount <= wanted:
+                low, wanted = middle, wanted - amount
+            else:
+                high = middle
+        return low
+
+    def do(self, scheme: Scheme, target: int, ranges: np.ndarray, settled: np.ndarray) -> Outcome:
+        """Carry the action out on `ranges` of one target. Raises PrivilegeError, UnavailableError."""
+        return self._do(scheme, target, ranges, settled, dry_run=self._dry_run)
+
+    def _do(self, scheme: Scheme, target: int, ranges: np.ndarray, settled: np.ndarray, *, dry_run: bool) -> Outcome:
+        outcome = Outcome(np.zeros(len(ranges), np.int64), np.zeros(len(ranges), np.int64))
+        asked = None if settled.all() else self._filters_of(scheme)
+        for which, filters in ((~settled, asked), (settled, None)) if asked else ((settled | True, None),):
+            if not which.any():
+                continue
+            try:
+                part = self._advise(scheme, target, ranges[which], filters, dry_run=dry_run)
+            except TargetGoneError:
+                continue
+            outcome.applied[which], outcome.passed[which] = part.applied, part.passed
+            outcome.errors.update(part.errors)
+        return outcome
+
+    def _advise(
+        self, scheme: Scheme, target: int, ranges: np.ndarray, filters: PageFilters | None, *, dry_run: bool
+    ) -> Outcome:
+        action = self._actions.get(scheme.action)
+        if action is None and filters is None:
+            return Outcome(np.zeros(len(ranges), np.int64), ranges[:, 1] - ranges[:, 0])
+        mappings = self._mappings.get(target) or self._operations.mappings(target)
+        self._mappings[target] = mappings
+        space = self._operations.space(target)
+        if action is None:
+            assert filters is not None
+            return Outcome(np.zeros(len(ranges), np.int64), passed_bytes(filters, mappings, space, ranges))
+        return action.apply(space, action.plan(mappings, space, ranges, filters), dry_run=dry_run)
+
+    def _filters_of(self, scheme: Scheme) -> PageFilters | None:
+        if scheme.filters not in self._filters:
+            on_pages = [_page_filter(one) for one in scheme.filters if not one.type.is_core]
+            assert self._tables is not None or not on_pages
+            self._filters[scheme.filters] = PageFilters(self._tables, on_pages) if on_pages and self._tables else None
+        return self._filters[scheme.filters]
+
+
+def _page_filter(one: Filter) -> PageFilter:
+    directory = None
+    if one.memcg_path:
+        memory = cgroup.hierarchies().memory
+        if memory is None:
+            raise UnavailableError("no cgroup hierarchy with the memory controller is mounted")
+        directory = cgroup.directory(memory, one.memcg_path)
+    return PageFilter(PageKind(one.type), one.matching, one.allow, directory, one.hugepage_size, one.mapping)

@@ -193,9 +193,7 @@ def test_snapshots_count_where_nothing_fits() -> None:
     assert runs.state.nr_snapshots == 2
 
 
-@pytest.mark.parametrize(
-    ("room", "counts"), [(2, [0, 0, 1, 1, 2]), (3, [1, 1, 2, 2, 3]), (5, [2, 2, 2, 4, 4])]
-)
+@pytest.mark.parametrize(("room", "counts"), [(2, [0, 0, 1, 1, 2]), (3, [1, 1, 2, 2, 3]), (5, [2, 2, 2, 4, 4])])
 def test_snapshots_that_a_quota_ended_do_not_count(room: int, counts: list[int]) -> None:
     """Only targets whose last region the scheme came to in a round: not before where it goes on, nor behind the end."""
     runs, seen = Runs(Scheme("s", Action.STAT, quota=quota(room))), []

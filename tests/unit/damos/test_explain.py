@@ -117,6 +117,14 @@ def test_what_a_filter_rejects() -> None:
     assert "address or target filter" in in_words(Reason.FILTER, explanation, scheme)
 
 
+@pytest.mark.parametrize("row", [(2, 5, 3), (4, 10, 8)])
+def test_the_ends_of_bounds_fit_where_something_else_decides(row: tuple[int, int, int]) -> None:
+    """A region at all of its bounds is kept out by a filter, not by one of them."""
+    scheme = replace(NARROW, filters=(Filter(FilterType.TARGET),))
+    size, accesses, age = row
+    assert reasons(explained(scheme, snapshot([size * PAGE], [accesses], [age]))) == [Reason.FILTER]
+
+
 def test_others_that_come_first_and_a_quota_that_is_used_up() -> None:
     """The score that was needed is named; of those who have it the address decides."""
     scheme = replace(EVERY, quota=Quota(sz_bytes=3 * PAGE // 2, reset_interval_ms=100, weights=Weights(age=1)))

@@ -135,6 +135,14 @@ def test_others_that_come_first_and_a_quota_that_is_used_up() -> None:
     assert in_words(Reason.QUOTA, explanation, scheme) == "the quota is used up"
 
 
+def test_filters_are_told_where_a_quota_cuts() -> None:
+    """Pieces have the reasons of their own region."""
+    reject = Filter(FilterType.ADDR, address_range=(3 * PAGE, 4 * PAGE))
+    scheme = replace(EVERY, quota=Quota(sz_bytes=PAGE, reset_interval_ms=100), filters=(reject,))
+    explanation = explained(scheme, snapshot([3 * PAGE, PAGE], [0, 0], [9, 9]))
+    assert reasons(explanation) == [Reason.ACTED, Reason.QUOTA, Reason.FILTER]
+
+
 def test_what_the_last_window_has_done_and_a_full_one() -> None:
     """Regions before the place to go on from are told apart from those that are still to come."""
     scheme = Scheme("count", Action.STAT, quota=Quota(sz_bytes=2 * PAGE, reset_interval_ms=100))

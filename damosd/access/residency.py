@@ -51,7 +51,7 @@ def measure(tables: PageTables, space: Space, ranges: np.ndarray) -> Residency:
     totals = np.zeros((4, len(ranges)), np.int64)
     done = 0
     for _, results, entries in tables.copy_tables(space, chunks):
-        states = _page_states(results, entries)
+        states = page_states(results, entries)
         cumulated = np.zeros((4, states.shape[1] + 1), np.int64)
         np.cumsum(states, axis=1, out=cumulated[:, 1:])
         begin, end = (np.clip(page - done, 0, states.shape[1]) for page in (first_page, end_page))
@@ -67,8 +67,11 @@ def huge_chunks(tables: PageTables, space: Space, addresses: np.ndarray) -> np.n
     return np.concatenate(huge)[inverse] if huge else np.zeros(0, bool)
 
 
-def _page_states(results: np.ndarray, entries: np.ndarray) -> np.ndarray:
-    """Return present, huge, accessed and swapped of each page: bool, shape (4, chunks * 512)."""
+def page_states(results: np.ndarray, entries: np.ndarray) -> np.ndarray:
+    """Return present, huge, accessed and swapped of each page: bool, shape (4, chunks * 512).
+
+    Takes what `PageTables.copy_tables` yields for some chunks.
+    """
     level = results >> _LEVEL_SHIFT
     states = np.zeros((4, *entries.shape), bool)
     copied, huge = level == 1, level > 1

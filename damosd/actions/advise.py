@@ -17,10 +17,11 @@ import numpy as np
 
 from damosd.access.pagetable import CHUNK, PageTables, Space
 from damosd.access.residency import Residency, huge_chunks, measure
-from damosd.actions.clip import Pieces, batches, clip, shrink
+from damosd.actions.clip import Pieces, batches, clip_to_mappings, shrink
 from damosd.linux.madvise import Advice, process_madvise
 
 if TYPE_CHECKING:
+    from damosd.actions.sieve import PageFilters
     from damosd.linux.maps import Mappings
 
 _BATCH_BYTES = 8 << 20
@@ -28,14 +29,27 @@ _BATCH_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """What to advise: `pieces`; and `passed`, int64, bytes per region that are mapped and pass the filters.
+
+    The latter is what sz_ops_filter_passed counts: before huge pages in part are left out, in memory or not.
+    """
+
+    pieces: Pieces
+    passed: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What an action did to the regions it was given.
 
     `applied`: int64, bytes per region, read back from the page table (in a dry run: what there would be to do);
-    `errors`: how many ranges the kernel refused, by errno name.
+    `passed`: int64, bytes per region that are mapped and pass the filters, see `Planned`; `errors`: how many ranges
+    the kernel refused, by errno name.
     """
 
     applied: np.ndarray
+    passed: np.ndarray
     errors: Counter[str] = field(default_factory=Counter)
 
 
@@ -47,23 +61,23 @@ class Advise(ABC):
     def __init__(self, tables: PageTables) -> None:
         self._tables = tables
 
-    def plan(self, mappings: Mappings, space: Space, ranges: np.ndarray) -> Pieces:
-        """Return the parts of `ranges` that this advice can work on: inside mappings, no huge page in part.
+    def plan(self, mappings: Mappings, space: Space, ranges: np.ndarray, filters: PageFilters | None = None) -> Planned:
+        """Find the parts of `ranges` that this advice can work on: inside mappings, no huge page in part.
 
-        Raises TargetGoneError.
+        With `filters`, only pages that pass. Raises TargetGoneError; with filters also as they do.
         """
-        possible = [
-            permissions[:3] != "---" and not name.startswith("[v")  # vdso, vvar, vsyscall
-            for permissions, name in zip(mappings.permissions, mappings.names, strict=True)
-        ]
-        return self._align(space, clip(ranges, mappings.ranges[possible]))
+        pieces = clip_to_mappings(ranges, mappings)
+        if filters is not None:
+            pieces = filters.pass_through(mappings, space, pieces)
+        return Planned(self._align(space, pieces), pieces.bytes_per_region(len(ranges)))
 
-    def apply(self, space: Space, pieces: Pieces, nr_regions: int, *, dry_run: bool = False) -> Outcome:
-        """Advise `pieces` and read back what came of it. Raises TargetGoneError, PrivilegeError."""
+    def apply(self, space: Space, planned: Planned, *, dry_run: bool = False) -> Outcome:
+        """Advise what is planned and read back what came of it. Raises TargetGoneError, PrivilegeError."""
+        pieces, nr_regions = planned.pieces, len(planned.passed)
         before = measure(self._tables, space, pieces.ranges)
         to_do = self.to_do(before)
         if dry_run:
-            return Outcome(pieces.per_region(to_do, nr_regions))
+            return Outcome(pieces.per_region(to_do, nr_regions), planned.passed)
         worth_it = to_do > 0
         errors: Counter[str] = Counter()
         for batch in batches(pieces.ranges[worth_it], _BATCH_BYTES):
@@ -73,7 +87,7 @@ class Advise(ABC):
             if errnos is not None:
                 errors.update(errno.errorcode[code] for code in errnos[errnos != 0].tolist())
         applied = self.done(before, measure(self._tables, space, pieces.ranges))
-        return Outcome(pieces.per_region(np.maximum(applied, 0), nr_regions), errors)
+        return Outcome(pieces.per_region(np.maximum(applied, 0), nr_regions), planned.passed, errors)
 
     @abstractmethod
     def to_do(self, before: Residency) -> np.ndarray:

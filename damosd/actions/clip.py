@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from damosd.linux.maps import Mappings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,10 @@ class Pieces:
         np.add.at(total, self.owner, values)
         return total
 
+    def bytes_per_region(self, nr_regions: int) -> np.ndarray:
+        """Add up the sizes of pieces by region: int64, shape (nr_regions,)."""
+        return self.per_region(self.ranges[:, 1] - self.ranges[:, 0], nr_regions)
+
 
 def clip(ranges: np.ndarray, allowed: np.ndarray) -> Pieces:
     """Intersect `ranges` with `allowed`: both int64 (n, 2), sorted and disjoint.
@@ -43,6 +51,15 @@ def clip(ranges: np.ndarray, allowed: np.ndarray) -> Pieces:
     start = np.maximum(ranges[owner, 0], allowed[index, 0])
     end = np.minimum(ranges[owner, 1], allowed[index, 1])
     return Pieces(np.stack((start, end), axis=1), owner)
+
+
+def clip_to_mappings(ranges: np.ndarray, mappings: Mappings) -> Pieces:
+    """Intersect `ranges` with the mappings that may be accessed and are not the kernel's own (vdso, vvar)."""
+    possible = [
+        permissions[:3] != "---" and not name.startswith("[v")  # vdso, vvar, vsyscall
+        for permissions, name in zip(mappings.permissions, mappings.names, strict=True)
+    ]
+    return clip(ranges, mappings.ranges[np.array(possible, bool)])
 
 
 def shrink(pieces: Pieces, size: int, at_start: np.ndarray, at_end: np.ndarray) -> Pieces:

@@ -61,12 +61,12 @@ class Applier:
         nothing = np.zeros(len(plan.ranges), np.int64)
         action = self._actions.get(self._engine.schemes[plan.scheme].action)
         if action is None:
-            return Outcome(nothing)
+            return Outcome(nothing, nothing)
         try:
             if plan.target not in mappings:
                 mappings[plan.target] = self._operations.mappings(plan.target)
             space = self._operations.space(plan.target)
-            pieces = action.plan(mappings[plan.target], space, plan.ranges)
-            return action.apply(space, pieces, len(plan.ranges), dry_run=self._dry_run)
+            planned = action.plan(mappings[plan.target], space, plan.ranges)
+            return action.apply(space, planned, dry_run=self._dry_run)
         except TargetGoneError:
-            return Outcome(nothing)
+            return Outcome(nothing, nothing)

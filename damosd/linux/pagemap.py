@@ -8,15 +8,23 @@ needs CAP_DAC_READ_SEARCH or CAP_DAC_OVERRIDE on top of CAP_SYS_PTRACE.
 from __future__ import annotations
 
 import mmap
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from damosd.errors import PrivilegeError, TargetGoneError
+from damosd.linux.entries import read_entries
 from damosd.linux.feature import Feature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import FileIO
 
 PRESENT = np.uint64(1 << 63)
 SWAPPED = np.uint64(1 << 62)
+FILE = np.uint64(1 << 61)  # of a file or shared memory; of pages that are neither present nor swapped nothing is known
 EXCLUSIVE = np.uint64(1 << 56)
 FRAME = np.uint64((1 << 55) - 1)
 
@@ -27,10 +35,25 @@ def read(proc: str, start: int, end: int) -> np.ndarray:
     Takes byte addresses on page boundaries, returns uint64, one a page, fewer where the range leaves user space.
     Raises TargetGoneError, PrivilegeError.
     """
+    with _opened(proc) as file:
+        file.seek(start // mmap.PAGESIZE * 8)
+        return np.frombuffer(file.read((end - start) // mmap.PAGESIZE * 8), np.uint64)
+
+
+def read_pages(proc: str, numbers: np.ndarray) -> np.ndarray:
+    """Read the entries of pages by number (address over page size; int64, ascending): uint64, one each.
+
+    Raises as `read`. Past user space, and for a process that has ended but was not waited for, entries are 0.
+    """
+    with _opened(proc) as file:
+        return read_entries(file.fileno(), numbers)
+
+
+@contextmanager
+def _opened(proc: str) -> Iterator[FileIO]:
     try:
         with Path(proc, "pagemap").open("rb", buffering=0) as file:
-            file.seek(start // mmap.PAGESIZE * 8)
-            return np.frombuffer(file.read((end - start) // mmap.PAGESIZE * 8), np.uint64)
+            yield file
     except (FileNotFoundError, ProcessLookupError) as error:
         raise TargetGoneError("the process has ended") from error
     except PermissionError as error:

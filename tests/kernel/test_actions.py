@@ -150,11 +150,11 @@ def test_a_target_that_is_gone(victim: Victim, action: str) -> None:
     try:
         with Pidfd(victim.pid) as pidfd:
             advise, space = ACTIONS[action](tables), tables.find(pidfd)
-            pieces = advise.plan(maps.read(pidfd.proc), space, area.range)
-            assert len(pieces)
+            planned = advise.plan(maps.read(pidfd.proc), space, area.range)
+            assert len(planned.pieces)
             victim.kill()
             with pytest.raises(TargetGoneError):
-                advise.apply(space, pieces, 1)
+                advise.apply(space, planned)
             with pytest.raises(TargetGoneError):
                 advise.plan(maps.read(pidfd.proc), space, area.range)
     finally:

@@ -39,6 +39,13 @@ def frames(area: Area) -> np.ndarray:
     return (pagemap(area) & np.uint64((1 << 55) - 1)).astype(np.int64)
 
 
+def frame_flag(area: Area, bit: int) -> np.ndarray:
+    """Tell which pages of an area, all of them in memory, have a flag in /proc/kpageflags: bool."""
+    with Path("/proc/kpageflags").open("rb", buffering=0) as file:
+        entries = [int.from_bytes(os.pread(file.fileno(), 8, frame * 8), "little") for frame in frames(area).tolist()]
+    return np.array([entry >> bit & 1 for entry in entries], bool)
+
+
 def smaps_bytes(area: Area, field: str) -> int:
     """Return a field of /proc/PID/smaps for all mappings inside an area, in bytes."""
     total = 0

@@ -43,8 +43,8 @@ class Tables:
 def planned(action: str, tables: Tables, *ranges: tuple[int, int]) -> list[tuple[int, ...]]:
     """Return what is planned for ranges in bytes from `START`, in the same way."""
     advise = ACTIONS[action](cast("PageTables", tables))
-    pieces = advise.plan(parse(MAPS), SPACE, START + np.array(ranges, np.int64))
-    return [tuple(one) for one in (pieces.ranges - START).tolist()]
+    planned = advise.plan(parse(MAPS), SPACE, START + np.array(ranges, np.int64))
+    return [tuple(one) for one in (planned.pieces.ranges - START).tolist()]
 
 
 @pytest.mark.parametrize("action", sorted(ACTIONS))

@@ -35,8 +35,8 @@ class PageFilter:
     """Allows or rejects pages that are of a kind (`matching`) or are not of it.
 
     Arguments, each for one kind: `directory` of the memory cgroup; `hugepage_size`, smallest and largest, in bytes;
-    `mapping`, a glob on the name of the mapping as /proc/PID/maps has it, in which `*` also matches `/` and no name, and
-    a leading `[` is just that: `[heap]`, `[anon:*]`.
+    `mapping`, a glob on the name of the mapping as /proc/PID/maps has it: `*` also matches `/` and no name, and a `[`
+    at its beginning is just that, as in `[heap]`.
     """
 
     kind: PageKind

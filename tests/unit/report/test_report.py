@@ -80,6 +80,56 @@ def test_a_target_that_ended_is_said_so(show: object) -> None:
     assert "400.0 MiB" not in text
 
 
+@pytest.mark.parametrize("show", [status_line, drawn])
+def test_a_quota_is_shown_with_what_is_charged(show: object) -> None:
+    """Where a scheme has one."""
+    assert callable(show)
+    assert "96.0 MiB of 128.0 MiB" in show(STATUS)
+    without = show(replace(STATUS, schemes=(replace(SCHEME, quota_bytes=None),)))
+    assert "96.0 MiB" not in without
+    assert "None" not in without
+
+
+@pytest.mark.parametrize("show", [status_line, drawn])
+def test_a_quota_of_nothing_is_shown(show: object) -> None:
+    """A goal that is reached leaves none: that is not the same as no quota."""
+    assert callable(show)
+    assert "0.0 MiB of 0.0 MiB" in show(replace(STATUS, schemes=(replace(SCHEME, quota_bytes=0, charged_bytes=0),)))
+
+
+@pytest.mark.parametrize("show", [status_line, drawn])
+def test_why_a_scheme_is_inactive_is_shown(show: object) -> None:
+    """It stands beside the scheme, and only while it is."""
+    assert callable(show)
+    assert "swap is full" in show(replace(STATUS, schemes=(replace(SCHEME, inactive="swap is full"),)))
+    assert "inactive:" not in show(STATUS)
+
+
+def test_a_line_says_inactive_instead_of_a_quota() -> None:
+    """What may be done means nothing then."""
+    line = status_line(replace(STATUS, schemes=(replace(SCHEME, inactive="swap is full"),)))
+    assert "EINVAL - inactive: swap is full | cpu" in line
+    assert "96.0 MiB" not in line
+
+
+@pytest.mark.parametrize("show", [status_line, drawn])
+def test_a_pause_is_shown(show: object) -> None:
+    """With its reason, and without schemes too."""
+    assert callable(show)
+    text = show(replace(STATUS, schemes=(), paused="no scheme is active"))
+    assert "monitoring pauses" in text
+    assert "no scheme is active" in text
+    assert "pauses" not in show(STATUS)
+
+
+def test_names_are_no_markup() -> None:
+    """What a file or a process is called is shown as it is."""
+    scheme = replace(SCHEME, name="[red]x[/red]", inactive="[blue]y[/blue]")
+    text = drawn(replace(STATUS, schemes=(scheme,), targets=(replace(TARGET, comm="[b]z[/b]"),)))
+    for name in ("[red]x[/red]", "[blue]y[/blue]", "[b]z[/b]"):
+        assert name in text
+
+
 def test_the_summary_compares_first_and_last() -> None:
     """The end of a run tells why it ended, memory before and after, and our cost over the whole."""
     last = replace(STATUS, elapsed_s=60.0, targets=(replace(TARGET, rss_bytes=50 << 20),))

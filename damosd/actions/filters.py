@@ -35,7 +35,8 @@ class PageFilter:
     """Allows or rejects pages that are of a kind (`matching`) or are not of it.
 
     Arguments, each for one kind: `directory` of the memory cgroup; `hugepage_size`, smallest and largest, in bytes;
-    `mapping`, a glob on the name of the mapping as /proc/PID/maps has it, in which `*` also matches `/` and no name.
+    `mapping`, a glob on the name of the mapping as /proc/PID/maps has it: `*` also matches `/` and no name, and a `[`
+    at its beginning is just that, as in `[heap]`.
     """
 
     kind: PageKind
@@ -58,7 +59,7 @@ class Verdict:
         self.undecided = np.ones(nr_pages, bool)
 
     def decide(self, by: PageFilter, belongs: np.ndarray) -> None:
-        """Let the next filter decide: `belongs` (bool) tells which pages are of its kind; only undecided ones count."""
+        """Let the next filter decide: `belongs` (bool) tells which undecided pages, at least, are of its kind."""
         matched = self.undecided & (belongs == by.matching)
         self.passed[matched] = by.allow
         self.undecided &= ~matched

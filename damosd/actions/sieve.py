@@ -38,7 +38,7 @@ class PageFilters:
     def __init__(self, tables: PageTables, filters: Sequence[PageFilter]) -> None:
         self._tables = tables
         self._filters = tuple(filters)
-        self._named = [re.compile(fnmatch.translate(one.mapping)).match for one in filters]
+        self._named = [_by_glob(one.mapping) for one in filters]
         for one in filters:
             if one.kind is PageKind.MEMCG and not _inode(one):
                 raise UnavailableError(
@@ -102,6 +102,11 @@ def passed_bytes(filters: PageFilters, mappings: Mappings, space: Space, ranges:
     """
     pieces = filters.pass_through(mappings, space, clip_to_mappings(ranges, mappings))
     return pieces.bytes_per_region(len(ranges))
+
+
+def _by_glob(glob: str) -> Callable[[str], re.Match[str] | None]:
+    """Return what matches names; no character class can stand first, as the kernel's own names begin like one."""
+    return re.compile(fnmatch.translate(f"[[]{glob[1:]}" if glob.startswith("[") else glob)).match
 
 
 def _belongs(one: PageFilter, pages: Pages, wanted: np.ndarray) -> np.ndarray:

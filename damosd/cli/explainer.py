@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Explainer:
-    """The last explanation of every scheme since it was told last. `pids`: the process of each target."""
+    """One explanation of every scheme since it was told last. `pids`: the process of each target."""
 
     def __init__(self, pids: Sequence[int], *, as_json: bool) -> None:
         self._pids = dict(enumerate(pids))
@@ -24,8 +24,11 @@ class Explainer:
         self._last: dict[str, Explanation] = {}
 
     def keep(self, explanations: Iterable[Explanation]) -> None:
-        """Take in what an application of schemes was."""
-        self._last.update((explanation.scheme, explanation) for explanation in explanations)
+        """Take in an application of schemes; one that acted stays rather than a later one that did not."""
+        for explanation in explanations:
+            known = self._last.get(explanation.scheme)
+            if known is None or explanation.acts or not known.acts:
+                self._last[explanation.scheme] = explanation
 
     def take(self, schemes: Iterable[Scheme]) -> Iterator[str]:
         """Yield lines for those of `schemes` that were applied since the last call."""

@@ -212,9 +212,22 @@ def _called(name: str) -> list[int]:
 
 def _warn(log: object, schemes: list[Scheme], *, dry_run: bool) -> None:
     """Say beforehand when a scheme cannot do what it is for."""
+    from damosd.daemon.metrics import check  # noqa: PLC0415
+    from damosd.damos.metrics import MetricUnavailableError  # noqa: PLC0415
     from damosd.damos.scheme import Action  # noqa: PLC0415
     from damosd.linux import swap  # noqa: PLC0415
 
+    for scheme in schemes:
+        for goal in scheme.quota.goals:
+            try:
+                check(goal)
+            except MetricUnavailableError as error:
+                log.warning(  # type: ignore[attr-defined]
+                    "a goal cannot be read, its scheme waits until it can",
+                    scheme=scheme.name,
+                    reason=str(error),
+                    hint=error.hint,
+                )
     if not dry_run and any(scheme.action is Action.PAGEOUT for scheme in schemes) and not swap.free_bytes():
         log.warning(  # type: ignore[attr-defined]
             "no swap is free: pageout can only drop pages of files, anonymous memory stays",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,8 +64,16 @@ class Applier:
             outcome = self._carry_out(plan)
             self.engine.account(plan, outcome.applied, outcome.passed, time.monotonic_ns() - begun)
         if self._on_explain and planned.explanations:
-            self._on_explain(planned.explanations)
+            self._on_explain(tuple(map(self._with_outcome, planned.explanations)))
         return Acted(planned.source, planned.start, planned.acted)
+
+    def _with_outcome(self, explanation: Explanation) -> Explanation:
+        tried = next(state.tried for state in self.engine.states if state.scheme.name == explanation.scheme)
+        return replace(
+            explanation,
+            passed_bytes=sum(int(one.passed.sum()) for one in tried),
+            applied_bytes=sum(int(one.applied.sum()) for one in tried),
+        )
 
     def _find_refused(self) -> None:
         """Keep schemes back whose filters cannot work here, as long as that is so."""

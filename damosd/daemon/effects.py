@@ -91,12 +91,13 @@ class Effects:
 
     def _do(self, scheme: Scheme, target: int, ranges: np.ndarray, settled: np.ndarray, *, dry_run: bool) -> Outcome:
         outcome = Outcome(np.zeros(len(ranges), np.int64), np.zeros(len(ranges), np.int64))
-        asked = None if settled.all() else self._filters_of(scheme)
-        for which, filters in ((~settled, asked), (settled, None)) if asked else ((settled | True, None),):
+        filters = None if settled.all() else self._filters_of(scheme)
+        parts = [(~settled, filters), (settled, None)] if filters else [(np.ones(len(ranges), bool), None)]
+        for which, asked in parts:
             if not which.any():
                 continue
             try:
-                part = self._advise(scheme, target, ranges[which], filters, dry_run=dry_run)
+                part = self._advise(scheme, target, ranges[which], asked, dry_run=dry_run)
             except TargetGoneError:
                 continue
             outcome.applied[which], outcome.passed[which] = part.applied, part.passed

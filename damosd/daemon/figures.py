@@ -84,6 +84,8 @@ class Figures:
             quota_bytes=quota.effective_bytes if scheme.quota.limits else None,
             charged_bytes=quota.charged_bytes,
             inactive=state.inactive(),
+            last_tried_bytes=sum(tried.total_bytes for tried in state.tried),
+            goal_score=quota.score,
             errors=dict(errors),
             targets=tuple(
                 _on_target(pidfd, state.target_stats.get(index, Stats()))

@@ -143,10 +143,7 @@ class Session:
         self.stop("all targets have ended")
 
     def _asleep_until(self) -> float:
-        """Return when to look at the watermarks again if they keep all schemes inactive, else 0: as ever.
-
-        Meanwhile nothing is monitored, which is what costs.
-        """
+        """Return before when not to sample: watermarks that keep all schemes inactive pause the monitor. Else 0."""
         now = time.monotonic()
         if now < self._next_look:
             return self._next_look if self._paused else 0.0
@@ -156,8 +153,8 @@ class Session:
             self._paused = not active
             if active:
                 self._monitor.resume()
-            else:
-                self._monitor.pause()
+                return now + self._monitor.attrs.sample_us / 1e6
+            self._monitor.pause()
         return self._next_look if self._paused else 0.0
 
     def _on_signal(self, number: signal.Signals) -> None:

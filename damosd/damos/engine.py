@@ -153,7 +153,7 @@ class Engine:
             if not state.asleep():
                 state.quota.begin_window(state.scheme.quota, self._metrics, self._attrs.min_region_sz)
         for index in due:
-            picked = pick(self.states[index], work, snapshot, self._prospects, self._attrs.min_region_sz)
+            picked = pick(self.states[index], work, self._prospects, self._attrs.min_region_sz)
             if explain:
                 explanations.append(picked.explain(self.states[index].scheme, work.snapshot))
             plans += _plans(index, picked, work.snapshot)

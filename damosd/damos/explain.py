@@ -41,7 +41,8 @@ class Explanation:
 
     `inactive` tells why it did nothing at all, or is empty. Arrays of shape (n,): `target`, `start`, `end` (bytes),
     `nr_accesses`, `age` as the scheme found them, `score` (-1 where none was asked for), all int64; `reason`: int8
-    values of `Reason`. `min_score` is what a region needed.
+    values of `Reason`. `min_score` is what a region needed. Where the plan was carried out, `passed_bytes` are those
+    that filters on pages let through, and `applied_bytes` those that really changed; else None.
     """
 
     scheme: str
@@ -50,6 +51,13 @@ class Explanation:
     score: np.ndarray
     reason: np.ndarray
     min_score: int
+    passed_bytes: int | None = None
+    applied_bytes: int | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether the scheme acted on anything."""
+        return bool((self.reason == Reason.ACTED).any())
 
     def bytes_by_reason(self) -> dict[Reason, tuple[int, int]]:
         """Return how many regions and bytes each reason concerns; without those that concern none."""

@@ -11,7 +11,7 @@ import numpy as np
 from damosd.damos import core_filters
 from damosd.damos.explain import Explanation, Reason, mismatch
 from damosd.damos.match import match
-from damosd.damos.priority import lowest_score, score
+from damosd.damos.priority import combine, lowest_score, score
 
 if TYPE_CHECKING:
     from damosd.core.snapshot import Snapshot
@@ -60,12 +60,8 @@ class Picked:
         return Explanation(scheme.name, self.inactive, shown, scores, reason, self.min_score)
 
 
-def pick(state: SchemeState, work: Work, original: Snapshot, prospects: Prospects, granule: int) -> Picked:
-    """Take regions of `work`, cut to fit, and charge them to the scheme's quota.
-
-    `original` has the ages with which the round began: by these the smallest score is found. Regions are cut at
-    multiples of `granule` bytes.
-    """
+def pick(state: SchemeState, work: Work, prospects: Prospects, granule: int) -> Picked:
+    """Take regions of `work`, cut to fit at multiples of `granule` bytes, and charge them to the scheme's quota."""
     scheme = state.scheme
     if inactive := state.inactive():
         everything = np.ones(len(work), bool)
@@ -77,48 +73,38 @@ def pick(state: SchemeState, work: Work, original: Snapshot, prospects: Prospect
     fits &= passed
     min_score = 0
     if scheme.quota.limits:
-        min_score, enough = _priority(state, work, original, fits, passed)
+        min_score, enough = _priority(state, work, fits, passed)
         fits &= enough
-    limit = _row_limit(state, work.snapshot)
+    limit = _row_limit(state, work)
     picked = Picked(np.flatnonzero(fits[:limit]), passed, settled, stop=limit, min_score=min_score)
     if scheme.quota.limits:
         picked = _within_quota(state, work, picked, prospects, granule)
     else:
         picked = replace(picked, charged=work.snapshot.size[picked.rows])
-    last = _last_rows(work.snapshot)
+    last = work.last_rows
     state.nr_snapshots += int(np.count_nonzero((last >= picked.first) & (last < picked.stop)))
     return picked
 
 
-def _last_rows(snapshot: Snapshot) -> np.ndarray:
-    """Return the last region of each target (indices)."""
-    if not len(snapshot):
-        return _NO_ROWS
-    changes = np.flatnonzero(snapshot.target[1:] != snapshot.target[:-1])
-    return np.append(changes, len(snapshot) - 1)
-
-
-def _row_limit(state: SchemeState, snapshot: Snapshot) -> int:
+def _row_limit(state: SchemeState, work: Work) -> int:
     """Return how many regions may be looked at, for the targets that the limit on snapshots leaves."""
     most = state.scheme.max_nr_snapshots
-    last = _last_rows(snapshot) if most else _NO_ROWS
     left = most - state.nr_snapshots
-    return int(last[left - 1]) + 1 if most and left < len(last) else len(snapshot)
+    return int(work.last_rows[left - 1]) + 1 if most and left < len(work.last_rows) else len(work)
 
 
-def _priority(
-    state: SchemeState, work: Work, original: Snapshot, fits: np.ndarray, passed: np.ndarray
-) -> tuple[int, np.ndarray]:
-    """Return the smallest score that is enough (damos_adjust_quota), and which regions have it."""
-    scheme, now = state.scheme, work.snapshot
-    scores = score(scheme.action, scheme.quota.weights, now)
-    then_scores = scores
+def _priority(state: SchemeState, work: Work, fits: np.ndarray, passed: np.ndarray) -> tuple[int, np.ndarray]:
+    """Return the smallest score that is enough (damos_adjust_quota), and which regions have it.
+
+    The score is found by the ages with which the round began.
+    """
+    scheme, weights = state.scheme, state.scheme.quota.weights
+    scores = scores_now = combine(scheme.action, weights, work.subscores_before())
     if work.acted.any():
-        then = replace(now, age=original.age[work.source])
-        fits = match(scheme.pattern, then) & passed
-        then_scores = score(scheme.action, scheme.quota.weights, then)
-    least = lowest_score(then_scores[fits], now.size[fits], state.quota.effective_bytes)
-    return least, scores >= least
+        fits = match(scheme.pattern, work.before()) & passed
+        scores_now = combine(scheme.action, weights, work.subscores_now())
+    least = lowest_score(scores[fits], work.snapshot.size[fits], state.quota.effective_bytes)
+    return least, scores_now >= least
 
 
 def _within_quota(state: SchemeState, work: Work, picked: Picked, prospects: Prospects, granule: int) -> Picked:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,30 +22,46 @@ HOTTEST_FIRST = frozenset({Action.WILLNEED, Action.COLLAPSE})
 COLDEST_FIRST = frozenset({Action.PAGEOUT, Action.COLD})
 
 
-def score(action: Action, weights: Weights, snapshot: Snapshot) -> np.ndarray:
+class Subscores(NamedTuple):
+    """How often and for how long regions are accessed, on a scale to 100: int64, shape (n,)."""
+
+    frequency: np.ndarray
+    age: np.ndarray
+
+
+AGE_0 = _MAX_SUBSCORE // 2
+"""The subscore of a region of age 0, be it accessed or idle."""
+
+
+def subscores(snapshot: Snapshot) -> Subscores:
+    """Return the subscores. Age counts for hotness where there were accesses, against it where there were none."""
+    frequency = snapshot.nr_accesses * _MAX_SUBSCORE // max(snapshot.aggr_samples, 1)
+    age_log = np.minimum(_bit_length(snapshot.age * snapshot.aggr_us // _US), _MAX_AGE_IN_LOG)
+    age_log = np.where(frequency == 0, -age_log, age_log)
+    # Not negative, so that rounding down is what C does.
+    return Subscores(frequency, (age_log + _MAX_AGE_IN_LOG) * _MAX_SUBSCORE // _MAX_AGE_IN_LOG // 2)
+
+
+def combine(action: Action, weights: Weights, parts: Subscores) -> np.ndarray:
     """Return how much each region is worth to `action`: int64 in 0..99, shape (n,).
 
     The kernel prioritises only pageout and migration on virtual addresses; we do it for every action that has a
     direction. stat has none: all regions are alike to it.
     """
-    if action in HOTTEST_FIRST:
-        return _hot(weights, snapshot)
-    if action in COLDEST_FIRST:
-        return MAX_SCORE - _hot(weights, snapshot)
-    return np.full(len(snapshot), MAX_SCORE)
-
-
-def _hot(weights: Weights, snapshot: Snapshot) -> np.ndarray:
-    """Return the hot scores. Age counts for hotness where there were accesses, against it where there were none."""
-    frequency = snapshot.nr_accesses * _MAX_SUBSCORE // max(snapshot.aggr_samples, 1)
-    age_log = np.minimum(_bit_length(snapshot.age * snapshot.aggr_us // _US), _MAX_AGE_IN_LOG)
-    age_log = np.where(frequency == 0, -age_log, age_log)
-    # Not negative, so that rounding down is what C does.
-    age = (age_log + _MAX_AGE_IN_LOG) * _MAX_SUBSCORE // _MAX_AGE_IN_LOG // 2
-    hotness = weights.nr_accesses * frequency + weights.age * age
+    if action not in HOTTEST_FIRST | COLDEST_FIRST:
+        return np.full(len(parts.age), MAX_SCORE)
+    hotness = weights.nr_accesses * parts.frequency + weights.age * parts.age
     if total := weights.nr_accesses + weights.age:
         hotness //= total
-    return np.clip(hotness * MAX_SCORE // _MAX_SUBSCORE, 0, MAX_SCORE)
+    hotness *= MAX_SCORE
+    hotness //= _MAX_SUBSCORE
+    np.minimum(hotness, MAX_SCORE, out=hotness)
+    return hotness if action in HOTTEST_FIRST else MAX_SCORE - hotness
+
+
+def score(action: Action, weights: Weights, snapshot: Snapshot) -> np.ndarray:
+    """Return `combine` of the snapshot's subscores."""
+    return combine(action, weights, subscores(snapshot))
 
 
 def _bit_length(values: np.ndarray) -> np.ndarray:

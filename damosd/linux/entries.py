@@ -8,8 +8,8 @@ import os
 
 import numpy as np
 
-_GAP = 128
-"""Entries between two wanted ones that are read along: they cost about as much as another system call."""
+_GAP = 8
+"""Entries between two wanted ones that are read along: in kpageflags these cost as much as another system call."""
 _BLOCK_SHIFT = 16  # a read never goes beyond a block of that many entries, 512 KiB
 
 

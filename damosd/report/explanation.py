@@ -20,9 +20,16 @@ def explain_lines(explanation: Explanation, scheme: Scheme) -> Iterator[str]:
     """Yield a line for each reason: how much memory it concerns, most first."""
     reasons = explanation.bytes_by_reason()
     for reason, (count, size) in sorted(reasons.items(), key=lambda item: -item[1][1]):
-        verb = "acts on" if reason is Reason.ACTED else "leaves"
-        why = "" if reason is Reason.ACTED else f": {in_words(reason, explanation, scheme)}"
+        verb, why = "leaves", f": {in_words(reason, explanation, scheme)}"
+        if reason is Reason.ACTED:
+            verb, why = "acted on", _outcome(explanation)
         yield f"         {scheme.name} {verb} {count} regions {mib(size)}{why}"
+
+
+def _outcome(explanation: Explanation) -> str:
+    if explanation.passed_bytes is None or explanation.applied_bytes is None:
+        return ""
+    return f": {mib(explanation.passed_bytes)} mapped and not filtered, {mib(explanation.applied_bytes)} changed"
 
 
 def explain_json(explanation: Explanation, scheme: Scheme, pids: Mapping[int, int]) -> dict[str, Any]:
@@ -45,6 +52,8 @@ def explain_json(explanation: Explanation, scheme: Scheme, pids: Mapping[int, in
         "passed": snapshot.passed,
         "inactive": explanation.inactive,
         "min_score": explanation.min_score,
+        "passed_bytes": explanation.passed_bytes,
+        "applied_bytes": explanation.applied_bytes,
         "reasons": {
             reason.name.lower(): {"regions": count, "bytes": size, "why": in_words(reason, explanation, scheme)}
             for reason, (count, size) in explanation.bytes_by_reason().items()

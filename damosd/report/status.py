@@ -40,8 +40,9 @@ class SchemeStatus:
     `sz_ops_filter_passed`: bytes that filters on pages let through; `qt_exceeds`: quota windows that were used up;
     `nr_snapshots`: snapshots it went through. `quota_bytes` may be charged in the present window (None: no quota),
     `charged_bytes` are. `inactive` tells why it does nothing now, or is empty. `errors` counts refusals of the kernel
-    by errno name. In a dry run, applied is what there would have been to do. `targets`: tried and applied bytes of
-    each, in their order.
+    by errno name. `targets`: what was done to each, in their order. `last_tried_bytes` were tried in the last
+    application; `goal_score` is how near the quota's goals are, 10,000 when reached, None where none is fed back. In a
+    dry run, applied is what there would have been to do.
     """
 
     name: str
@@ -58,6 +59,8 @@ class SchemeStatus:
     inactive: str
     errors: dict[str, int]
     targets: tuple[SchemeOnTarget, ...]
+    last_tried_bytes: int = 0
+    goal_score: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,13 +34,13 @@ def status_table(status: Status) -> RenderableType:
             schemes.add_column(heading)
         for heading in ("tried", "would apply" if status.dry_run else "applied", "quota", "refused"):
             schemes.add_column(heading, justify="right")
-        schemes.add_column("inactive")
         for scheme in status.schemes:
             refused = " ".join(f"{count} {name}" for name, count in sorted(scheme.errors.items()))
             quota = "" if scheme.quota_bytes is None else f"{mib(scheme.charged_bytes)} of {mib(scheme.quota_bytes)}"
             done = (mib(scheme.sz_tried), mib(scheme.sz_applied))
-            schemes.add_row(Text(scheme.name), scheme.action, *done, quota, refused, Text(scheme.inactive))
+            schemes.add_row(Text(scheme.name), scheme.action, *done, quota, refused)
         parts.append(schemes)
+        parts += [Text(f"{one.name} is inactive: {one.inactive}") for one in status.schemes if one.inactive]
     if status.paused:
         parts.append(Text(f"monitoring pauses: {status.paused}"))
     parts.append(

@@ -25,12 +25,13 @@ from kernel.victims import HUGE, MIB, PAGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from damosd.actions.advise import Outcome
     from kernel.victims import Area, Victim
 
 ANON, FILE, YOUNG = (PageFilter(kind, allow=True) for kind in (PageKind.ANON, PageKind.FILE, PageKind.YOUNG))
 UNMAPPED, ACTIVE = (PageFilter(kind, allow=True) for kind in (PageKind.UNMAPPED, PageKind.ACTIVE))
 NOT_OLD = PageFilter(PageKind.YOUNG, matching=False, allow=False)
-HEAP = PageFilter(PageKind.MAPPING, mapping="[[]heap]", allow=True)
+HEAP = PageFilter(PageKind.MAPPING, mapping="[heap]", allow=True)
 KPF_ACTIVE = 6
 
 
@@ -74,14 +75,28 @@ def bytes_of(which: np.ndarray) -> int:
     return int(which.sum()) * PAGE
 
 
+def cold(region: Area, one: PageFilter, touched: Area) -> Outcome:
+    """Age what of a region passes a filter, after `touched` was read: to read is to use the heap, too.
+
+    The kernel's own DAMON, where it is on, may have made that old before us; then nothing is left to apply, and it is
+    tried again.
+    """
+    for _ in range(5):
+        touched.read()
+        outcome = act("cold", [region], filters=[one])
+        if outcome.applied.any():
+            return outcome
+    pytest.fail(f"nothing of {outcome.passed} bytes was applied")
+
+
 def test_the_heap_alone(victim: Victim) -> None:
     """Advice goes to the mapping of that name; other memory stays young, until its own name is given."""
     area = victim.written(4 * MIB)
     heap = re.search(r"^(\w+)-(\w+) .* \[heap\]$", Path(f"/proc/{victim.pid}/maps").read_text(), re.MULTILINE)
     assert heap
-    outcome = act("cold", [whole(victim)], filters=[HEAP])
+    outcome = cold(whole(victim), HEAP, area)
     assert outcome.passed.tolist() == [int(heap[2], 16) - int(heap[1], 16)]
-    assert 0 < outcome.applied[0] <= outcome.passed[0]
+    assert outcome.applied[0] <= outcome.passed[0]
     assert truth.smaps_bytes(area, "Referenced") > 0.9 * area.size
     act("cold", [whole(victim)], filters=[PageFilter(PageKind.MAPPING, mapping="", allow=True)])
     assert truth.smaps_bytes(area, "Referenced") == 0
@@ -160,9 +175,9 @@ def test_huge_pages(victim: Victim) -> None:
 def test_huge_pages_that_pass_are_not_split(victim: Victim) -> None:
     """What passes is counted to the page, but advice leaves out a huge page that the region has in part."""
     area = victim.written(2 * HUGE, huge=True)
-    outcome = act("cold", [area.part(HUGE // 2, 2 * HUGE)], filters=[ANON])
+    outcome = cold(area.part(HUGE // 2, 2 * HUGE), ANON, area)
     assert outcome.passed.tolist() == [HUGE + HUGE // 2]
-    assert 0 < outcome.applied[0] <= HUGE
+    assert outcome.applied.tolist() == [HUGE]
     assert truth.smaps_bytes(area, "AnonHugePages") == area.size
 
 

@@ -10,21 +10,33 @@ import numpy as np
 import pytest
 
 from damosd.access.pages import Pages
-from damosd.errors import PrivilegeError
+from damosd.errors import PrivilegeError, TargetGoneError
 from damosd.linux import pagemap
 
 if TYPE_CHECKING:
     from damosd.access.pagetable import PageTables, Space
 
 
+def pages_of(monkeypatch: pytest.MonkeyPatch, entry: np.uint64, *, ended: bool) -> Pages:
+    """Return two pages with the same entry in pagemap."""
+    monkeypatch.setattr(pagemap, "read_pages", lambda _proc, numbers: np.full(len(numbers), entry))
+    space = SimpleNamespace(pidfd=SimpleNamespace(proc="", pid=1, ended=lambda: ended))
+    return Pages(cast("PageTables", None), cast("Space", space), np.array([[0, 8192]]))
+
+
 def test_hidden_frame_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without CAP_SYS_ADMIN they read as 0; no page is then taken for what frame 0 is."""
-    monkeypatch.setattr(pagemap, "read_pages", lambda _proc, numbers: np.full(len(numbers), pagemap.PRESENT))
-    space = SimpleNamespace(pidfd=SimpleNamespace(proc="", pid=1, ended=lambda: False))
-    pages = Pages(cast("PageTables", None), cast("Space", space), np.array([[0, 8192]]))
+    pages = pages_of(monkeypatch, pagemap.PRESENT, ended=False)
     assert pages.anon().all()
     for ask in (pages.active, lambda wanted: pages.in_cgroup(1, wanted)):
         with pytest.raises(PrivilegeError, match="hidden") as caught:
             ask(np.array([False, True]))
         assert caught.value.hint
         assert not ask(np.array([False, False])).any()
+
+
+def test_pages_of_a_process_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some kernels let one read them, as nothing; they are not taken for pages of no kind."""
+    assert not pages_of(monkeypatch, np.uint64(0), ended=False).anon().any()
+    with pytest.raises(TargetGoneError):
+        pages_of(monkeypatch, np.uint64(0), ended=True).anon()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES = ("", "[heap]", "/usr/lib/libc.so.6", "/usr/bin/cat")
-GLOBS = ["*", "", "[[]heap]", "/usr/lib/*", "/usr/*", "/nowhere", "/USR/*"]
+GLOBS = ["*", "", "[heap]", "[h*]", "/usr/lib/*", "/usr/*", "/nowhere", "/USR/*"]
 FILTERS = st.builds(
     PageFilter,
     st.sampled_from([PageKind.YOUNG, PageKind.UNMAPPED, PageKind.HUGEPAGE_SIZE, PageKind.MAPPING]),
@@ -47,7 +47,7 @@ def belongs(one: PageFilter, tables: Tables, number: int, name: str) -> bool:
     """Tell whether a page is of a filter's kind."""
     present, huge, accessed, _ = tables.page(number)
     if one.kind is PageKind.MAPPING:
-        return fnmatch.fnmatchcase(name, one.mapping)
+        return fnmatch.fnmatchcase(name.replace("[", "("), one.mapping.replace("[", "("))
     if one.kind is PageKind.HUGEPAGE_SIZE:
         return huge and one.hugepage_size[0] <= CHUNK <= one.hugepage_size[1]
     return accessed if one.kind is PageKind.YOUNG else not present

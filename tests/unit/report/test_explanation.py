@@ -39,8 +39,15 @@ def test_a_line_for_each_reason_most_memory_first() -> None:
     """Regions and bytes, and why they are left."""
     assert list(explain_lines(explained(PRCL), PRCL)) == [
         "         prcl leaves 2 regions 5.0 MiB: too young, not 5 to max aggregation intervals",
-        "         prcl acts on 2 regions 3.0 MiB",
+        "         prcl acted on 2 regions 3.0 MiB",
     ]
+
+
+def test_what_came_of_acting_is_told_once_it_is_known() -> None:
+    """What filters let pass and what changed, of the bytes that were tried; nothing is a figure too."""
+    known = replace(explained(PRCL), passed_bytes=2 * MIB, applied_bytes=0)
+    *_, line = explain_lines(known, PRCL)
+    assert line == "         prcl acted on 2 regions 3.0 MiB: 2.0 MiB mapped and not filtered, 0.0 MiB changed"
 
 
 def test_an_inactive_scheme_is_one_line() -> None:

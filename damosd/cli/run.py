@@ -83,6 +83,7 @@ def main(args: argparse.Namespace) -> int:
     """Run the subcommand. Raises DamosdError."""
     attrs = _attrs(args)
     duration_s = _time_us(args.duration, "--duration") / 1e6 if args.duration else math.inf
+    intervals_goal = _intervals_goal(args.intervals_goal)
     schemes = _schemes(args.scheme)
     # numpy would start a thread per CPU for linear algebra that nothing here does.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -103,7 +104,7 @@ def main(args: argparse.Namespace) -> int:
             attrs,
             schemes,
             dry_run=args.dry_run,
-            intervals_goal=_intervals_goal(args.intervals_goal),
+            intervals_goal=intervals_goal,
             hooks=Hooks(
                 on_explain=explainer.keep if explainer else None,
                 on_reload=(lambda: _reload(log, session, args.scheme)) if args.scheme else None,

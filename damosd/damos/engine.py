@@ -124,7 +124,7 @@ class Engine:
         """Tell the current value of a scheme's `goal`-th goal, which must be user_input. Raises UsageError."""
         for state in self.states:
             goals = state.scheme.quota.goals
-            if state.scheme.name == scheme and goal < len(goals) and goals[goal].metric == "user_input":
+            if state.scheme.name == scheme and 0 <= goal < len(goals) and goals[goal].metric == "user_input":
                 state.quota.user_inputs[goal] = value
                 return
         raise UsageError(f"there is no scheme {scheme!r} whose goal {goal} is user_input")

@@ -33,6 +33,7 @@ class Reason(IntEnum):
     QUOTA = 10
     INACTIVE = 11
     ACTED = 12
+    SNAPSHOTS = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,13 @@ def in_words(reason: Reason, explanation: Explanation, scheme: Scheme) -> str:
         Reason.QUOTA: "the quota is used up",
         Reason.INACTIVE: explanation.inactive,
         Reason.ACTED: "acted on",
+        Reason.SNAPSHOTS: f"it goes through {scheme.max_nr_snapshots} snapshots and no more",
     }[reason]
 
 
 def _shown(bounds: Bounds) -> str:
-    high = "max" if bounds.maximum >= UNLIMITED else f"{bounds.maximum:g}"
-    return f"{bounds.minimum:g} to {high}"
+    return f"{_number(bounds.minimum)} to {_number(bounds.maximum)}"
+
+
+def _number(value: float) -> str:
+    return "max" if value >= UNLIMITED else f"{value:.3f}".rstrip("0").rstrip(".")

@@ -28,14 +28,15 @@ class Picked:
     """The regions that a scheme takes: `rows`, indices into the work, ascending (int64).
 
     `charged`: bytes of each that the quota pays for (int64); `passed` and `settled` by core filters (bool, one for each
-    region); `first`, `stop`: the rows that the quota let
-    it look at; `min_score`: what a region needed; `inactive`: why it took none, whatever they were.
+    region); `limit`: before which row the limit on snapshots ends it; `first`, `stop`: the rows that the quota let it
+    look at; `min_score`: what a region needed; `inactive`: why it took none, whatever they were.
     """
 
     rows: np.ndarray
     passed: np.ndarray
     settled: np.ndarray
     charged: np.ndarray = field(default_factory=lambda: _NO_ROWS)
+    limit: int = 0
     first: int = 0
     stop: int = 0
     min_score: int = 0
@@ -52,6 +53,7 @@ class Picked:
         if scheme.quota.limits:
             scores = score(scheme.action, scheme.quota.weights, snapshot)
             reason[fits & (scores < self.min_score)] = Reason.SCORE
+        reason[fits & (number >= self.limit)] = Reason.SNAPSHOTS
         reason[fits & ~self.passed] = Reason.FILTER
         reason[self.rows] = Reason.ACTED
         if self.inactive:
@@ -76,7 +78,7 @@ def pick(state: SchemeState, work: Work, prospects: Prospects, granule: int) -> 
         min_score, enough = _priority(state, work, fits, passed)
         fits &= enough
     limit = _row_limit(state, work)
-    picked = Picked(np.flatnonzero(fits[:limit]), passed, settled, stop=limit, min_score=min_score)
+    picked = Picked(np.flatnonzero(fits[:limit]), passed, settled, limit=limit, stop=limit, min_score=min_score)
     if scheme.quota.limits:
         picked = _within_quota(state, work, picked, prospects, granule)
     else:
@@ -143,6 +145,8 @@ def _resume(place: tuple[int, int] | None, work: Work, picked: Picked, granule: 
     if place is None:
         return picked
     target, address = place
+    if target not in work.snapshot.target:  # it has gone, and the place with it
+        return picked
     before = work.snapshot.target < target
     before |= (work.snapshot.target == target) & (work.snapshot.end <= address)
     first = int(np.count_nonzero(before))
@@ -166,5 +170,6 @@ def _cut(work: Work, picked: Picked, index: int, address: int) -> Picked:
         rows=np.flatnonzero(chosen[source]),
         passed=picked.passed[source],
         settled=picked.settled[source],
+        limit=picked.limit + (index < picked.limit),
         stop=picked.stop + (index < picked.stop),
     )

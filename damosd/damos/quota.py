@@ -43,6 +43,7 @@ class QuotaState:
     resume: tuple[int, int] | None = None
     score: int | None = None
     user_inputs: dict[int, int] = field(default_factory=dict)
+    _over: bool = False  # the window, whatever the time
     _totals: dict[Goal, tuple[int, int]] = field(default_factory=dict)
 
     def is_full(self, quota: Quota, granule: int) -> bool:
@@ -58,11 +59,11 @@ class QuotaState:
             return
         now_ns = metrics.now_ns()
         if self.window_ns is not None:
-            if now_ns < self.window_ns + quota.reset_interval_ms * _NS_PER_MS:
+            if now_ns < self.window_ns + quota.reset_interval_ms * _NS_PER_MS and not self._over:
                 return
             self.qt_exceeds += self.is_full(quota, granule)
             self.total_bytes += self.charged_bytes
-        self.window_ns = now_ns
+        self.window_ns, self._over = now_ns, False
         self.charged_bytes = self.effective_bytes = 0
         try:
             self.effective_bytes, self.blocked = self._effective(quota, metrics, granule, now_ns), ""
@@ -71,12 +72,12 @@ class QuotaState:
 
     def begin_anew(self) -> None:
         """Find out soon what may be done: the limits are others now."""
-        self.window_ns, self.blocked = None, ""
+        self._over, self.blocked = True, ""
         self.user_inputs.clear()
 
     def settle(self, quota: Quota, tried: np.ndarray, applied: np.ndarray) -> None:
         """Charge only a part of what failed, of regions that are charged in full so far (bytes, int64)."""
-        if quota.fail_charge_denom:
+        if quota.limits and quota.fail_charge_denom:
             failed = np.maximum(tried - applied, 0)
             self.charged_bytes -= int((failed - failed * quota.fail_charge_num // quota.fail_charge_denom).sum())
 

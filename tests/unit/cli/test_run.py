@@ -75,7 +75,6 @@ def test_an_intervals_goal_that_cannot_be(text: str, told: str) -> None:
         goal(f"--intervals-goal={text}")
 
 
-@pytest.mark.xfail(reason="the command is started before --intervals-goal is looked at, and left running")
 def test_a_mistake_in_the_options_starts_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever mistypes an option does not get a process that nobody watches."""
 

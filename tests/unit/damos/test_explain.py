@@ -97,7 +97,6 @@ def test_bounds_are_told_in_samples_and_aggregations() -> None:
     assert fits is Reason.ACTED
 
 
-@pytest.mark.xfail(reason="sizes are printed with :g, so 2 MiB reads as 2.09715e+06")
 def test_large_bounds_are_told_exactly() -> None:
     """2 MiB are 2097152 bytes."""
     scheme = replace(EVERY, pattern=AccessPattern(sz_bytes=Bounds(2 << 20)))
@@ -159,7 +158,6 @@ def test_what_the_last_window_has_done_and_a_full_one() -> None:
     assert "before the place" in in_words(done, explanation, scheme)
 
 
-@pytest.mark.xfail(reason="regions behind the limit on snapshots are told that a quota is used up, also without one")
 def test_what_lies_behind_the_limit_on_snapshots() -> None:
     """There is no quota that could be used up."""
     both = replace(FOUR, target=np.array([0, 0, 1, 1]))

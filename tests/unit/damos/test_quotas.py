@@ -134,7 +134,6 @@ def test_a_place_in_a_target_that_has_gone_and_others_behind_it() -> None:
     assert runs.pages(pages(4, target=(1,))) == [(1, 0, 2)]
 
 
-@pytest.mark.xfail(reason="the place to go on from of a target that has gone costs one round; 7.3.4 clears it")
 def test_a_place_in_a_last_target_that_has_gone() -> None:
     """There is nothing to go on with: the first target's turn comes at once."""
     runs = Runs(Scheme("s", Action.STAT, quota=quota(2)))
@@ -239,7 +238,6 @@ def test_without_a_ratio_what_failed_costs_all() -> None:
     assert runs.pages(pages(4, 8)) == []
 
 
-@pytest.mark.xfail(reason="a ratio without a limit refunds what was never charged: charged_bytes becomes negative")
 def test_a_ratio_without_a_limit_refunds_nothing() -> None:
     """Nothing is charged where there is no quota."""
     runs = Runs(Scheme("s", Action.PAGEOUT, quota=Quota(fail_charge_num=1, fail_charge_denom=4)))

@@ -110,7 +110,7 @@ def test_the_oldest_leave_first(victim: Victim, scheme: Callable[..., Path]) -> 
     old, hot, young = area.part(0, 24 * MIB), area.part(24 * MIB, 48 * MIB), area.part(48 * MIB, 72 * MIB)
     keep_hot(area.part(24 * MIB, 72 * MIB))
     path = scheme("name: one", "action: stat")
-    # Regions merge whatever their ages, so that large ones would be of no certain age.
+    # Where a quota cuts a region, the rest merges with what has left and is younger for it: that must be little.
     finely = "--min-regions", 1000, "--max-regions", 2000
     with running("--pid", victim.pid, "--scheme", path, *finely) as run:
         for line in statuses(run):
@@ -122,7 +122,7 @@ def test_the_oldest_leave_first(victim: Victim, scheme: Callable[..., Path]) -> 
         scheme(*pageout(quotas))
         time.sleep(2)
         run.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: out(old) > 0.9)
+        wait_until(lambda: out(old) > 0.7)
         assert out(young) < 0.05
         wait_until(lambda: out(young) > 0.8)
         run.end()

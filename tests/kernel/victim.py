@@ -27,6 +27,8 @@ MADV_COLD = 20
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.sbrk.restype = ctypes.c_void_p
+libc.sbrk.argtypes = [ctypes.c_ssize_t]
 for name in ("munmap", "mlock"):
     getattr(libc, name).argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 for name in ("mprotect", "madvise"):
@@ -79,6 +81,12 @@ def map_many(count: int) -> list[int]:
     for address in range(start, start + size, 4 * PAGE):
         _checked(libc.mprotect(address, 2 * PAGE, mmap.PROT_READ))
     return [start, size]
+
+
+def grow_heap(size: int) -> int:
+    """Lengthen the heap, and return where the new part begins."""
+    before = _checked(libc.sbrk(size + PAGE))
+    return before + -before % PAGE
 
 
 def unmap(start: int, size: int) -> None:

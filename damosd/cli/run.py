@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from damosd.errors import DamosdError, TargetGoneError, UsageError
-from damosd.units import UnitError, parse_percent, parse_time_us
+from damosd.units import UnitError, format_time_us, parse_percent, parse_time_us
 
 if TYPE_CHECKING:
     import argparse
@@ -83,7 +84,7 @@ def main(args: argparse.Namespace) -> int:
     """Run the subcommand. Raises DamosdError."""
     attrs = _attrs(args)
     duration_s = _time_us(args.duration, "--duration") / 1e6 if args.duration else math.inf
-    intervals_goal = _intervals_goal(args.intervals_goal)
+    intervals_goal = _intervals_goal(args.intervals_goal, attrs)
     schemes = _schemes(args.scheme)
     # numpy would start a thread per CPU for linear algebra that nothing here does.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -146,23 +147,32 @@ def _attrs(args: argparse.Namespace) -> Attrs:
     )
 
 
-def _intervals_goal(text: str | None) -> IntervalsGoal | None:
+def _intervals_goal(text: str | None, attrs: Attrs) -> IntervalsGoal | None:
     if text is None:
         return None
     from damosd.core.intervals import IntervalsGoal  # noqa: PLC0415  # not for --help
 
-    parts = text.split(",")
-    if len(parts) != 4:
-        raise UsageError(f"--intervals-goal: {text!r} is not RATE,AGGRS,MIN,MAX", hint="the usual one is 4%,3,5ms,10s")
-    rate, aggrs, shortest, longest = parts
     option = "--intervals-goal"
+    hint = "the usual one is 4%,3,5ms,10s"
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 4:
+        raise UsageError(f"{option}: {text!r} is not RATE,AGGRS,MIN,MAX", hint=hint)
+    if not parts[1].isdecimal():
+        raise UsageError(f"{option}: AGGRS, {parts[1]!r}, is not a whole number", hint=hint)
     try:
-        access_bp = round(parse_percent(rate) * 100)
-        return IntervalsGoal(access_bp, int(aggrs), _time_us(shortest, option), _time_us(longest, option))
+        rate, shortest_us, longest_us = parse_percent(parts[0]), parse_time_us(parts[2]), parse_time_us(parts[3])
     except UnitError as error:
-        raise UsageError(f"{option}: {error}") from error
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}", hint="AGGRS is a number; 3 is usual") from error
+        raise UsageError(f"{option}: {error}", hint=hint) from error
+    try:
+        goal = IntervalsGoal(round(rate * 100), int(parts[1]), shortest_us, longest_us)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}", hint=error.hint) from error
+    if not goal.min_sample_us <= attrs.sample_us <= goal.max_sample_us:
+        raise UsageError(
+            f"{option}: the first sampling interval, {format_time_us(attrs.sample_us)}, is not within MIN and MAX",
+            hint="change --sample, or the limits",
+        )
+    return goal
 
 
 def _reload(log: Any, session: Session, paths: list[Path]) -> None:
@@ -258,7 +268,12 @@ def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Status], None
 def _say(text: str) -> None:
     """Write to stdout. Raise DamosdError where that fails, BrokenPipeError where only the reader has gone."""
     try:
-        print(text, flush=True)
+        if isinstance(raw := getattr(sys.stdout, "buffer", None), io.RawIOBase):  # PYTHONUNBUFFERED
+            rest = memoryview(f"{text}\n".encode(errors="backslashreplace"))
+            while rest:  # a signal may end a write early, and print() would leave it at that
+                rest = rest[raw.write(rest) or 0 :]
+        else:
+            print(text, flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -37,7 +37,10 @@ class IntervalsGoal:
         if self.aggrs < 1:
             raise UsageError("intervals are tuned every one aggregation at least", hint="3 is usual")
         if not 0 < self.min_sample_us <= self.max_sample_us:
-            raise UsageError("the shortest sampling interval to tune to must be above 0 and not above the longest one")
+            raise UsageError(
+                "the shortest sampling interval to tune to must be above 0 and not above the longest one",
+                hint="5ms and 10s are usual",
+            )
 
 
 def tuned(attrs: Attrs, goal: IntervalsGoal, regions: Regions) -> Attrs:

@@ -57,13 +57,17 @@ class QuotaState:
         """
         if not quota.limits:
             return
-        now_ns = metrics.now_ns()
+        began_ns = now_ns = metrics.now_ns()
         if self.window_ns is not None:
-            if now_ns < self.window_ns + quota.reset_interval_ms * _NS_PER_MS and not self._over:
+            length_ns = quota.reset_interval_ms * _NS_PER_MS
+            late_ns = now_ns - self.window_ns - length_ns
+            if late_ns < 0 and not self._over:
                 return
+            if 0 <= late_ns < length_ns:  # else a window would be up to an apply interval too long, as the kernel's are
+                began_ns -= late_ns
             self.qt_exceeds += self.is_full(quota, granule)
             self.total_bytes += self.charged_bytes
-        self.window_ns, self._over = now_ns, False
+        self.window_ns, self._over = began_ns, False
         self.charged_bytes = self.effective_bytes = 0
         try:
             self.effective_bytes, self.blocked = self._effective(quota, metrics, granule, now_ns), ""

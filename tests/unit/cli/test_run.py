@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 
 from damosd.cli import run
+from damosd.core.attrs import Attrs
 from damosd.core.intervals import IntervalsGoal
 from damosd.errors import DamosdError, UsageError
 
@@ -23,7 +24,7 @@ def parsed(*words: str) -> argparse.Namespace:
 
 def goal(*words: str) -> IntervalsGoal | None:
     """Return what the option says."""
-    return run._intervals_goal(parsed(*words).intervals_goal)
+    return run._intervals_goal(parsed(*words).intervals_goal, Attrs())
 
 
 def test_intervals_are_tuned_when_they_are_asked_to() -> None:

@@ -62,6 +62,8 @@ def apply(regions: list[Region], account: Account) -> list[tuple[int, int, int]]
     """Return (target, start, end) of what is acted on, and keep the account."""
     least = lowest_score(regions, account.effective)
     resume, done = account.resume, []
+    if resume and resume[0] not in {region.target for region in regions}:
+        resume = None
     waiting = list(regions)
     began_full = account.full
     while waiting:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from damosd.access.pagetable import PAGE, PageTables
 from damosd.actions.advise import ACTIONS, Advise, Outcome
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.sieve import PageFilters, passed_bytes
-from damosd.errors import TargetGoneError, UnavailableError
+from damosd.errors import PrivilegeError, TargetGoneError, UnavailableError
 from damosd.linux import cgroup
 
 if TYPE_CHECKING:
@@ -58,13 +59,17 @@ class Effects:
         self._filters_of(scheme)
 
     def measure(self, scheme: Scheme, target: np.ndarray, ranges: np.ndarray, settled: np.ndarray) -> np.ndarray:
-        """Return the bytes that the scheme's action could change in each range: int64, shape (n,)."""
+        """Return the bytes that the scheme's action could change in each range: int64, shape (n,).
+
+        0 where that cannot be found out; `do` then tells why.
+        """
         if scheme.action not in self._actions:
             return ranges[:, 1] - ranges[:, 0]
         amounts = np.zeros(len(ranges), np.int64)
         for one in np.unique(target).tolist():
             mine = target == one
-            amounts[mine] = self._do(scheme, one, ranges[mine], settled[mine], dry_run=True).applied
+            with suppress(PrivilegeError, UnavailableError):
+                amounts[mine] = self._do(scheme, one, ranges[mine], settled[mine], dry_run=True).applied
         return amounts
 
     def cut(self, scheme: Scheme, target: int, span: tuple[int, int], wanted: int, *, settled: bool) -> int:

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How much there is to do, and where to cut, on targets whose memory is made up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from damosd.actions.advise import Outcome
+from damosd.daemon.effects import Effects
+from damosd.damos.scheme import Action, Scheme
+from damosd.errors import PrivilegeError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGE = 4096
+OUT = Scheme("out", Action.PAGEOUT)
+NO = np.zeros(1, bool)
+
+
+def effects_on(monkeypatch: pytest.MonkeyPatch, to_do: Callable[[int, int], int]) -> Effects:
+    """Return effects where `to_do` tells the bytes to do between two addresses."""
+
+    def do(
+        _self: Effects, _scheme: Scheme, _target: int, ranges: np.ndarray, _settled: Any, *, dry_run: bool
+    ) -> Outcome:
+        assert dry_run
+        amounts = np.array([to_do(start, end) for start, end in ranges.tolist()], np.int64)
+        return Outcome(amounts, amounts)
+
+    monkeypatch.setattr(Effects, "_do", do)
+    nothing: Any = None
+    effects = Effects(nothing, dry_run=False)
+    effects._actions[Action.PAGEOUT] = nothing
+    return effects
+
+
+@pytest.mark.parametrize("wanted", range(1, 40, 3))
+def test_a_cut_leaves_as_much_as_was_wanted(monkeypatch: pytest.MonkeyPatch, wanted: int) -> None:
+    """Every third page is to do: the part before the cut has exactly the wanted pages, and one page more would not."""
+    effects = effects_on(monkeypatch, lambda start, end: sum(PAGE for page in range(start, end, PAGE) if not page % 3))
+    span = (6 * PAGE, 150 * PAGE)
+    cut = effects.cut(OUT, 0, span, wanted * PAGE, settled=False)
+    amounts = [int(effects.measure(OUT, NO * 1, np.array([[span[0], end]]), NO)[0]) for end in (cut, cut + PAGE)]
+    assert amounts == [wanted * PAGE, (wanted + 1) * PAGE]
+
+
+@pytest.mark.parametrize("error", [PrivilegeError("no"), UnavailableError("no")])
+def test_what_cannot_be_found_out_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Planning goes on; it is the doing that fails and is told."""
+
+    def refuse(_start: int, _end: int) -> int:
+        raise error
+
+    effects = effects_on(monkeypatch, refuse)
+    assert effects.measure(OUT, np.zeros(2, int), np.array([[0, PAGE], [PAGE, 3 * PAGE]]), np.zeros(2, bool)).sum() == 0
+
+
+def test_counting_needs_no_memory() -> None:
+    """For stat all of a region is to do."""
+    nothing: Any = None
+    effects, count = Effects(nothing, dry_run=False), Scheme("count", Action.STAT)
+    assert effects.measure(count, np.zeros(1, int), np.array([[0, 5 * PAGE]]), NO).tolist() == [5 * PAGE]
+    assert effects.cut(count, 0, (PAGE, 9 * PAGE), 2 * PAGE, settled=False) == 3 * PAGE

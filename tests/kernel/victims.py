@@ -95,12 +95,16 @@ class Victim:
     def settle(self) -> None:
         """Let the kernel put new pages on its lists, from which alone they can be aged and reclaimed.
 
-        They come there in batches, one per CPU.
+        They come there in batches, one per CPU, and it may have written on any.
         """
-        start = self.do("map_memory", 256 * PAGE, False, "", 0)
-        self.do("advise", start, 256 * PAGE, MADV_NOHUGEPAGE)
-        self.do("write", start, 256 * PAGE, PAGE)
-        self.do("unmap", start, 256 * PAGE)
+        allowed = os.sched_getaffinity(self.pid)
+        for cpu in allowed:
+            os.sched_setaffinity(self.pid, {cpu})
+            start = self.do("map_memory", 256 * PAGE, False, "", 0)
+            self.do("advise", start, 256 * PAGE, MADV_NOHUGEPAGE)
+            self.do("write", start, 256 * PAGE, PAGE)
+            self.do("unmap", start, 256 * PAGE)
+        os.sched_setaffinity(self.pid, allowed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,8 +131,11 @@ def test_locked_memory_is_not_observed(victim: Victim, rounds_on: Callable[..., 
     area = victim.written(2 * HUGE, huge=huge)
     victim.do("lock", area.start, area.size)
     rounds = rounds_on((victim, area.pages))
-    area.read()
-    accessed, unobserved = rounds.run(ROUNDS, area.read if hot else nothing)
+    for _ in range(5):  # a kernel's own DAMON may make the two huge pages old meanwhile
+        area.read()
+        accessed, unobserved = rounds.run(ROUNDS, area.read if hot else nothing)
+        if unobserved.any():
+            break
     assert hardly_any(accessed, ROUNDS)
     if hot:
         assert nearly_all(unobserved, ROUNDS)

@@ -8,68 +8,30 @@ without swap, and skips pages that are shared, locked or busy without a word.
 from __future__ import annotations
 
 import errno
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from damosd.access.pagetable import CHUNK, PageTables, Space
+from damosd.access.pagetable import CHUNK, Space
 from damosd.access.residency import Residency, huge_chunks, measure
-from damosd.actions.clip import Pieces, batches, clip_to_mappings, shrink
+from damosd.actions.base import Effect, MemoryAction, Outcome
+from damosd.actions.clip import Pieces, batches, shrink
+from damosd.linux import swap
 from damosd.linux.madvise import Advice, process_madvise
 
 if TYPE_CHECKING:
-    from damosd.actions.sieve import PageFilters
-    from damosd.linux.maps import Mappings
+    from damosd.actions.base import Planned
 
 _BATCH_BYTES = 8 << 20
 """One system call advises less than twice this: it holds the target's mmap lock, 2 us a page for pageout."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What to advise: `pieces`; and `passed`, int64, bytes per region that are mapped and pass the filters.
-
-    The latter is what sz_ops_filter_passed counts: before huge pages in part are left out, in memory or not.
-    """
-
-    pieces: Pieces
-    passed: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an action did to the regions it was given.
-
-    `applied`: int64, bytes per region, read back from the page table (in a dry run: what there would be to do);
-    `passed`: int64, bytes per region that are mapped and pass the filters, see `Planned`; `errors`: how many ranges
-    the kernel refused, by errno name.
-    """
-
-    applied: np.ndarray
-    passed: np.ndarray
-    errors: Counter[str] = field(default_factory=Counter)
-
-
-class Advise(ABC):
-    """One kind of advice. Ranges of regions are int64, shape (n, 2), sorted and disjoint, in bytes."""
+class Advise(MemoryAction):
+    """One kind of advice."""
 
     advice: ClassVar[Advice]
-
-    def __init__(self, tables: PageTables) -> None:
-        self._tables = tables
-
-    def plan(self, mappings: Mappings, space: Space, ranges: np.ndarray, filters: PageFilters | None = None) -> Planned:
-        """Find the parts of `ranges` that this advice can work on: inside mappings, no huge page in part.
-
-        With `filters`, only pages that pass. Raises TargetGoneError; with filters also as they do.
-        """
-        pieces = clip_to_mappings(ranges, mappings)
-        if filters is not None:
-            pieces = filters.pass_through(mappings, space, pieces)
-        return Planned(self._align(space, pieces), pieces.bytes_per_region(len(ranges)))
 
     def apply(self, space: Space, planned: Planned, *, dry_run: bool = False) -> Outcome:
         """Advise what is planned and read back what came of it. Raises TargetGoneError, PrivilegeError."""
@@ -86,8 +48,15 @@ class Advise(ABC):
             errnos = process_madvise(space.pidfd.fd, vectors, self.advice)
             if errnos is not None:
                 errors.update(errno.errorcode[code] for code in errnos[errnos != 0].tolist())
-        applied = self.done(before, measure(self._tables, space, pieces.ranges))
-        return Outcome(pieces.per_region(np.maximum(applied, 0), nr_regions), planned.passed, errors)
+        after = measure(self._tables, space, pieces.ranges)
+        applied = np.maximum(self.done(before, after), 0)
+        return Outcome(
+            pieces.per_region(applied, nr_regions),
+            planned.passed,
+            Effect.between(before, after),
+            errors,
+            self.undone(int(to_do.sum()), int(applied.sum())),
+        )
 
     @abstractmethod
     def to_do(self, before: Residency) -> np.ndarray:
@@ -97,7 +66,12 @@ class Advise(ABC):
     def done(self, before: Residency, after: Residency) -> np.ndarray:
         """Return how many bytes of each piece it did change."""
 
-    def _align(self, space: Space, pieces: Pieces) -> Pieces:
+    def undone(self, to_do: int, applied: int) -> Counter[str]:
+        """Return why not all `to_do` bytes were `applied`, as far as that is known."""
+        del to_do, applied
+        return Counter()
+
+    def align(self, space: Space, pieces: Pieces) -> Pieces:
         """Leave out huge pages that a piece covers only in part: the kernel would split them."""
         at_start = pieces.ranges[:, 0] % CHUNK != 0
         at_end = pieces.ranges[:, 1] % CHUNK != 0
@@ -118,6 +92,10 @@ class Pageout(Advise):
     def done(self, before: Residency, after: Residency) -> np.ndarray:
         """Return the bytes that left memory."""
         return before.present - after.present
+
+    def undone(self, to_do: int, applied: int) -> Counter[str]:
+        """Tell when there was no swap to page out to."""
+        return Counter({"no swap": to_do - applied} if applied < to_do and not swap.free_bytes() else {})
 
 
 class Cold(Advise):
@@ -166,7 +144,8 @@ class Collapse(Advise):
         """Return the bytes that came into huge pages."""
         return after.huge - before.huge
 
-    def _align(self, space: Space, pieces: Pieces) -> Pieces:
+    def align(self, space: Space, pieces: Pieces) -> Pieces:
+        """Leave in whole 2 MiB chunks only."""
         del space
         everywhere = np.ones(len(pieces), bool)
         return shrink(pieces, CHUNK, everywhere, everywhere)

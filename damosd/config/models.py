@@ -21,12 +21,6 @@ from damosd.units import shown
 
 VERSION = "1"
 
-_LATER_ACTIONS = ("hugepage", "nohugepage", "lru_prio", "lru_deprio", "migrate_hot", "migrate_cold")
-_LATER = {
-    action: f"action {action!r} is not in this version of damosd yet; it has {', '.join(Action)}"
-    for action in _LATER_ACTIONS
-}
-
 
 def _version(word: str) -> str:
     if word != VERSION:
@@ -39,7 +33,7 @@ class SchemeModel(Model):
 
     name: Name | None = None
     description: Annotated[str, BeforeValidator(text(str.strip, "'pages out what is idle'"))] = ""
-    action: Annotated[Action, BeforeValidator(choice(Action, "action", "'pageout'", _LATER))] = Action.STAT
+    action: Annotated[Action, BeforeValidator(choice(Action, "action", "'pageout'"))] = Action.STAT
     access_pattern: PatternModel = PatternModel()
     apply_interval_us: TimeUs = 0
     quotas: QuotaModel = QuotaModel()

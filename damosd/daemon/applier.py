@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from damosd.actions.advise import Outcome
+from damosd.actions.base import Outcome, Results
 from damosd.core.operations import Acted
 from damosd.errors import PrivilegeError, UnavailableError
 
@@ -28,8 +25,8 @@ if TYPE_CHECKING:
 class Applier:
     """Runs an engine's plans by `effects`.
 
-    `errors` counts what the kernel refused to the scheme of a name, by errno name. `on_explain` is given what the
-    schemes made of every region, each time that some are due.
+    `results` are what actions of the scheme of a name have changed, and failed to change, since the start. `on_explain`
+    is given what the schemes made of every region, each time that some are due.
     """
 
     def __init__(
@@ -38,7 +35,7 @@ class Applier:
         self.engine = engine
         self._effects = effects
         self._on_explain = on_explain
-        self.errors: dict[str, Counter[str]] = {}
+        self.results: dict[str, Results] = {}
         effects.get_ready(engine.schemes)
 
     def commit(self, schemes: Sequence[Scheme]) -> None:
@@ -91,7 +88,6 @@ class Applier:
             outcome = self._effects.do(state.scheme, plan.target, plan.ranges, plan.settled)
         except (UnavailableError, PrivilegeError) as error:
             state.refused = str(error)
-            nothing = np.zeros(len(plan.ranges), np.int64)
-            outcome = Outcome(nothing, nothing)
-        self.errors.setdefault(state.scheme.name, Counter()).update(outcome.errors)
+            outcome = Outcome.nothing(len(plan.ranges))
+        self.results.setdefault(state.scheme.name, Results()).add(outcome)
         return outcome

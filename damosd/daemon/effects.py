@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access.pagetable import PAGE, PageTables
-from damosd.actions.advise import ACTIONS, Advise, Outcome
+from damosd.actions.advise import ACTIONS
+from damosd.actions.base import MemoryAction, Outcome, Results
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.sieve import PageFilters, passed_bytes
 from damosd.errors import PrivilegeError, TargetGoneError, UnavailableError
@@ -35,7 +36,7 @@ class Effects:
         self._operations = operations
         self._dry_run = dry_run
         self._tables: PageTables | None = None
-        self._actions: dict[str, Advise] = {}
+        self._actions: dict[str, MemoryAction] = {}
         self._filters: dict[tuple[Filter, ...], PageFilters | None] = {}
         self._mappings: dict[int, Mappings] = {}
 
@@ -95,7 +96,8 @@ class Effects:
         return self._do(scheme, target, ranges, settled, dry_run=self._dry_run)
 
     def _do(self, scheme: Scheme, target: int, ranges: np.ndarray, settled: np.ndarray, *, dry_run: bool) -> Outcome:
-        outcome = Outcome(np.zeros(len(ranges), np.int64), np.zeros(len(ranges), np.int64))
+        applied, passed = np.zeros((2, len(ranges)), np.int64)
+        results = Results()
         filters = None if settled.all() else self._filters_of(scheme)
         parts = [(~settled, filters), (settled, None)] if filters else [(np.ones(len(ranges), bool), None)]
         for which, asked in parts:
@@ -105,9 +107,9 @@ class Effects:
                 part = self._advise(scheme, target, ranges[which], asked, dry_run=dry_run)
             except TargetGoneError:
                 continue
-            outcome.applied[which], outcome.passed[which] = part.applied, part.passed
-            outcome.errors.update(part.errors)
-        return outcome
+            applied[which], passed[which] = part.applied, part.passed
+            results.add(part)
+        return Outcome(applied, passed, results.effect, results.errors, results.undone)
 
     def _advise(
         self, scheme: Scheme, target: int, ranges: np.ndarray, filters: PageFilters | None, *, dry_run: bool

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from damosd.actions.base import Results
 from damosd.damos.stats import Stats
 from damosd.errors import TargetGoneError
 from damosd.linux import process
 from damosd.report.status import SchemeOnTarget, SchemeStatus, Status, TargetStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from damosd.core.snapshot import Snapshot
     from damosd.daemon.applier import Applier
     from damosd.damos.state import SchemeState
@@ -40,14 +40,14 @@ class Figures:
         now, cpu = time.monotonic(), time.process_time()
         percent = _percent(cpu - self._last_cpu, now - self._last)
         self._last, self._last_cpu = now, cpu
-        states, errors = self._applier.engine.states, self._applier.errors
+        states, results = self._applier.engine.states, self._applier.results
         return Status(
             elapsed_s=now - self._begun,
             passed=passed,
             sample_us=sample_us,
             paused=paused,
             targets=tuple(self._target(index, snapshot) for index in range(len(self._comms))),
-            schemes=tuple(self._scheme(state, errors.get(state.scheme.name, {})) for state in states),
+            schemes=tuple(self._scheme(state, results.get(state.scheme.name, Results())) for state in states),
             cpu_percent=percent,
             total_cpu_percent=_percent(cpu - self._begun_cpu, now - self._begun),
             own_rss_bytes=process.resident_bytes(f"/proc/{os.getpid()}"),
@@ -69,7 +69,7 @@ class Figures:
             nr_regions = int(mine.sum())
         return TargetStatus(pidfd.pid, self._comms[index], alive, rss_bytes, working_set, nr_regions)
 
-    def _scheme(self, state: SchemeState, errors: Mapping[str, int]) -> SchemeStatus:
+    def _scheme(self, state: SchemeState, results: Results) -> SchemeStatus:
         scheme, stats, quota = state.scheme, state.stats, state.quota
         return SchemeStatus(
             name=scheme.name,
@@ -86,7 +86,9 @@ class Figures:
             inactive=state.inactive(),
             last_tried_bytes=sum(tried.total_bytes for tried in state.tried),
             goal_score=quota.score,
-            errors=dict(errors),
+            errors=dict(results.errors),
+            effect=asdict(results.effect),
+            undone=dict(results.undone),
             targets=tuple(
                 _on_target(pidfd, state.target_stats.get(index, Stats()))
                 for index, pidfd in enumerate(self._operations.pidfds)

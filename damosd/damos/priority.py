@@ -18,8 +18,12 @@ _MAX_AGE_IN_LOG = 32
 _MAX_SUBSCORE = 100
 _US = 1_000_000
 
-HOTTEST_FIRST = frozenset({Action.WILLNEED, Action.COLLAPSE})
-COLDEST_FIRST = frozenset({Action.PAGEOUT, Action.COLD})
+HOTTEST_FIRST = frozenset(
+    {Action.WILLNEED, Action.HUGEPAGE, Action.COLLAPSE, Action.LRU_PRIO, Action.MIGRATE_HOT},
+)
+COLDEST_FIRST = frozenset(
+    {Action.PAGEOUT, Action.COLD, Action.NOHUGEPAGE, Action.LRU_DEPRIO, Action.MIGRATE_COLD},
+)
 
 
 class Subscores(NamedTuple):

@@ -18,7 +18,13 @@ class Action(StrEnum):
     PAGEOUT = "pageout"
     COLD = "cold"
     WILLNEED = "willneed"
+    HUGEPAGE = "hugepage"
+    NOHUGEPAGE = "nohugepage"
     COLLAPSE = "collapse"
+    LRU_PRIO = "lru_prio"
+    LRU_DEPRIO = "lru_deprio"
+    MIGRATE_HOT = "migrate_hot"
+    MIGRATE_COLD = "migrate_cold"
     STAT = "stat"
 
 

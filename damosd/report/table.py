@@ -41,6 +41,11 @@ def status_table(status: Status) -> RenderableType:
             schemes.add_row(Text(scheme.name), scheme.action, *done, quota, refused)
         parts.append(schemes)
         parts += [Text(f"{one.name} is inactive: {one.inactive}") for one in status.schemes if one.inactive]
+        parts += [
+            Text(f"{one.name} left {mib(size)} undone: {reason}")
+            for one in status.schemes
+            for reason, size in sorted(one.undone.items())
+        ]
     if status.paused:
         parts.append(Text(f"monitoring pauses: {status.paused}"))
     parts.append(

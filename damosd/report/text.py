@@ -37,7 +37,8 @@ def summary_lines(summary: Summary) -> list[str]:
     for before, after in zip(first.targets, last.targets, strict=True):
         change = f"rss {mib(before.rss_bytes)} -> {mib(after.rss_bytes)}" if after.alive else "has ended"
         lines.append(f"  {after.comm}({after.pid}) {change}")
-    lines += [f"  {_scheme(scheme, dry_run=last.dry_run)}" for scheme in last.schemes]
+    for scheme in last.schemes:
+        lines += [f"  {_scheme(scheme, dry_run=last.dry_run)}", *_effect_lines(scheme)]
     lines.append(
         f"  damosd took {last.total_cpu_percent:.2f} % of one CPU and {mib(last.own_rss_bytes)} of memory,"
         f" for {last.passed} sampling intervals"
@@ -57,7 +58,14 @@ def _state(scheme: SchemeStatus) -> str:
 def _scheme(scheme: SchemeStatus, *, dry_run: bool) -> str:
     applied = "would apply" if dry_run else "applied"
     refused = "".join(f", {count} x {name}" for name, count in sorted(scheme.errors.items()))
+    undone = "".join(f", {mib(size)} undone: {reason}" for reason, size in sorted(scheme.undone.items()))
     return (
         f"{scheme.name} ({scheme.action}) tried {scheme.nr_tried} regions {mib(scheme.sz_tried)},"
-        f" {applied} {scheme.nr_applied} regions {mib(scheme.sz_applied)}{refused}"
+        f" {applied} {scheme.nr_applied} regions {mib(scheme.sz_applied)}{refused}{undone}"
     )
+
+
+def _effect_lines(scheme: SchemeStatus) -> list[str]:
+    """Return a line on what a scheme changed, if anything."""
+    words = [f"{name.replace('_', ' ')} {mib(size)}" for name, size in scheme.effect.items() if size]
+    return [f"    {', '.join(words)}"] if words else []

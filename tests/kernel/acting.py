@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access.pagetable import PageTables
-from damosd.actions.advise import ACTIONS, Outcome
+from damosd.actions.advise import ACTIONS
 from damosd.actions.sieve import PageFilters, passed_bytes
 from damosd.linux import maps
 from damosd.linux.pidfd import Pidfd
@@ -16,6 +16,7 @@ from damosd.linux.pidfd import Pidfd
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from damosd.actions.base import Outcome
     from damosd.actions.filters import PageFilter
     from kernel.victims import Area
 

@@ -25,7 +25,7 @@ from kernel.victims import HUGE, MIB, PAGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from damosd.actions.advise import Outcome
+    from damosd.actions.base import Outcome
     from kernel.victims import Area, Victim
 
 ANON, FILE, YOUNG = (PageFilter(kind, allow=True) for kind in (PageKind.ANON, PageKind.FILE, PageKind.YOUNG))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from damosd.actions.advise import Outcome
+from damosd.actions.base import Outcome
 from damosd.daemon.effects import Effects
 from damosd.damos.scheme import Action, Scheme
 from damosd.errors import PrivilegeError, UnavailableError

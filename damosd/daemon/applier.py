@@ -59,6 +59,8 @@ class Applier:
         self._effects.begin_round()
         self._find_refused()
         planned = self.engine.plan(snapshot, explain=self._on_explain is not None)
+        for index in {plan.scheme for plan in planned.plans}:
+            self.engine.states[index].failed = ""
         for plan in planned.plans:
             begun = time.monotonic_ns()
             outcome = self._carry_out(plan)
@@ -78,10 +80,10 @@ class Applier:
     def _find_refused(self) -> None:
         """Keep schemes back whose filters cannot work here, as long as that is so."""
         for state in self.engine.states:
+            state.refused = ""
             if state.scheme.filters:
                 try:
                     self._effects.check(state.scheme)
-                    state.refused = ""
                 except (UnavailableError, PrivilegeError) as error:
                     state.refused = str(error)
 
@@ -90,7 +92,7 @@ class Applier:
         try:
             outcome = self._effects.do(state.scheme, plan.target, plan.ranges, plan.settled)
         except (UnavailableError, PrivilegeError) as error:
-            state.refused = str(error)
+            state.failed = str(error)
             nothing = np.zeros(len(plan.ranges), np.int64)
             outcome = Outcome(nothing, nothing)
         self.errors.setdefault(state.scheme.name, Counter()).update(outcome.errors)

@@ -67,9 +67,8 @@ class Session:
     ) -> None:
         self._hooks = hooks
         self._operations = Vaddr(pids)
-        self.metrics = metrics or SystemMetrics(self._operations.pidfds)
         effects = Effects(self._operations, dry_run=dry_run)
-        self.engine = Engine(schemes, attrs, self.metrics, effects)
+        self.engine = Engine(schemes, attrs, metrics or SystemMetrics(self._operations.pidfds), effects)
         self._applier = Applier(self.engine, effects, hooks.on_explain)
         self._monitor = Monitor(
             attrs,

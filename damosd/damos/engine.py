@@ -14,7 +14,7 @@ import numpy as np
 
 from damosd.damos.pick import Picked, pick
 from damosd.damos.prospects import WholeRegions
-from damosd.damos.scheme import Action, Scheme, WatermarkMetric
+from damosd.damos.scheme import Action, GoalMetric, Scheme, WatermarkMetric
 from damosd.damos.state import SchemeState
 from damosd.damos.stats import Stats, TriedRegions
 from damosd.damos.work import Work
@@ -69,8 +69,8 @@ class Engine:
     """Runs `schemes` against snapshots, each every `apply_interval_us` or aggregation interval.
 
     Planning reads nothing but what it is given: the same snapshots, `metrics` and `prospects` (by default: all of a
-    region is to do, as in the kernel) make the same plans. `watches_marks`
-    tells whether watermarks may make all schemes inactive, so that nothing has to be monitored.
+    region is to do, as in the kernel) make the same plans. `watches_marks` tells whether watermarks may make all
+    schemes inactive, so that nothing has to be monitored.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Engine:
         """Tell the current value of a scheme's `goal`-th goal, which must be user_input. Raises UsageError."""
         for state in self.states:
             goals = state.scheme.quota.goals
-            if state.scheme.name == scheme and 0 <= goal < len(goals) and goals[goal].metric == "user_input":
+            if state.scheme.name == scheme and 0 <= goal < len(goals) and goals[goal].metric is GoalMetric.USER_INPUT:
                 state.quota.user_inputs[goal] = value
                 return
         raise UsageError(f"there is no scheme {scheme!r} whose goal {goal} is user_input")
@@ -193,7 +193,7 @@ def _plans(scheme: int, picked: Picked, snapshot: Snapshot) -> list[Plan]:
             picked.settled[part],
             charged,
             snapshot.nr_accesses[part],
-            snapshot.age[part].copy(),
+            snapshot.age[part],
         )
         for part, charged in zip(np.split(rows, cuts), np.split(picked.charged, cuts), strict=True)
     ]

@@ -63,6 +63,5 @@ class SchemeState:
         """Go on as `scheme`. What has changed in it begins anew; statistics and what is charged stay."""
         if scheme.watermarks != self.scheme.watermarks:
             self.watermark = WatermarkState()
-        if scheme.quota != self.scheme.quota:
-            self.quota.begin_anew()
+        self.quota.take_over(self.scheme.quota, scheme.quota)
         self.scheme, self.failed = scheme, ""

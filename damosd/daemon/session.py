@@ -126,8 +126,8 @@ class Session:
                 next_step = max(next_step, self._asleep_until())
             woken = waiter.until(min(next_step, next_status, end))
             now = time.monotonic()
-            if woken and self._paused and not self._operations.any_valid():
-                self._monitor.stop()
+            if woken and self._paused:
+                self._monitor.stop_without_targets()
             if now >= end:
                 self.stop("the duration is over")
                 return

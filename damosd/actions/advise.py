@@ -17,7 +17,7 @@ import numpy as np
 
 from damosd.access.pagetable import CHUNK, PageTables, Space
 from damosd.access.residency import Residency, huge_chunks, measure
-from damosd.actions.clip import Pieces, batches, clip_to_mappings, shrink
+from damosd.actions.clip import Pieces, batches, clip, shrink
 from damosd.linux.madvise import Advice, process_madvise
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Advise(ABC):
 
         With `filters`, only pages that pass. Raises TargetGoneError; with filters also as they do.
         """
-        pieces = clip_to_mappings(ranges, mappings)
+        pieces = clip(ranges, mappings.accessible)
         if filters is not None:
             pieces = filters.pass_through(mappings, space, pieces)
         return Planned(self._align(space, pieces), pieces.bytes_per_region(len(ranges)))

@@ -36,17 +36,6 @@ KPF_ACTIVE = 6
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A file whose pages are clean."""
-    path = tmp_path / "file"
-    with path.open("wb") as file:
-        file.write(os.urandom(4 * MIB))
-        file.flush()
-        os.fsync(file.fileno())
-    return path
-
-
-@pytest.fixture
 def cgroup() -> Iterator[Path]:
     """A memory cgroup of our own, which whoever is in it leaves in the end."""
     parent = Path("/sys/fs/cgroup/memory")

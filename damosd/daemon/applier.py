@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.actions.advise import Outcome
-from damosd.core.operations import Acted
 from damosd.errors import PrivilegeError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from damosd.core.attrs import Attrs
+    from damosd.core.operations import Acted
     from damosd.core.snapshot import Snapshot
     from damosd.daemon.effects import Effects
     from damosd.damos.engine import Engine, Plan
@@ -67,7 +67,7 @@ class Applier:
             self.engine.account(plan, outcome.applied, outcome.passed, time.monotonic_ns() - begun)
         if self._on_explain and planned.explanations:
             self._on_explain(tuple(map(self._with_outcome, planned.explanations)))
-        return Acted(planned.source, planned.start, planned.acted)
+        return planned.regions
 
     def _with_outcome(self, explanation: Explanation) -> Explanation:
         tried = next(state.tried for state in self.engine.states if state.scheme.name == explanation.scheme)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from damosd.core.operations import Acted
 from damosd.damos.pick import Picked, pick
 from damosd.damos.prospects import WholeRegions
 from damosd.damos.scheme import Action, GoalMetric, Scheme, WatermarkMetric
@@ -52,16 +53,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What the schemes that are due do now, in their order, and how that leaves the regions.
+    """What the schemes that are due do now, in their order, and how that leaves the `regions` of the snapshot.
 
-    `source`: of which region of the snapshot each region now is, `start`: where it begins (int64); `acted`: whether one
-    was acted on, so that its age starts again (bool). `explanations`: of all schemes, if they were asked for.
+    `explanations`: one of each scheme that is due, if they were asked for.
     """
 
     plans: tuple[Plan, ...]
-    source: np.ndarray
-    start: np.ndarray
-    acted: np.ndarray
+    regions: Acted
     explanations: tuple[Explanation, ...] = ()
 
 
@@ -159,7 +157,7 @@ class Engine:
             plans += _plans(index, picked, work.snapshot)
             if self.states[index].scheme.action is not Action.STAT:
                 work.act(picked.rows)
-        return Round(tuple(plans), work.source, work.snapshot.start, work.acted, tuple(explanations))
+        return Round(tuple(plans), Acted(work.source, work.snapshot.start, work.acted), tuple(explanations))
 
     def account(self, plan: Plan, applied: np.ndarray, passed: np.ndarray | None = None, elapsed_ns: int = 0) -> None:
         """Take in what became of `plan`: `applied` bytes of each range, those that filters let pass, and its time.

@@ -18,11 +18,14 @@ from damosd.access.pagetable import CHUNK, Space
 from damosd.access.residency import Residency, huge_chunks, measure
 from damosd.actions.base import Effect, MemoryAction, Outcome
 from damosd.actions.clip import Pieces, batches, shrink
-from damosd.linux import swap
+from damosd.linux import process, swap, thp
 from damosd.linux.madvise import Advice, process_madvise
 
 if TYPE_CHECKING:
     from damosd.actions.base import Planned
+
+NO_HUGE_PAGES = "the kernel gives no huge pages (transparent_hugepage/enabled)"
+SWITCHED_OFF = "the process has switched huge pages off for itself (prctl PR_SET_THP_DISABLE)"
 
 _BATCH_BYTES = 8 << 20
 """One system call advises less than twice this: it holds the target's mmap lock, 2 us a page for pageout."""
@@ -40,6 +43,9 @@ class Advise(MemoryAction):
         to_do = self.to_do(before)
         if dry_run:
             return Outcome(pieces.per_region(to_do, nr_regions), planned.passed)
+        if to_do.any() and (reason := self.futile(space)):
+            undone = Counter({reason: int(to_do.sum())})
+            return Outcome(np.zeros(nr_regions, np.int64), planned.passed, undone=undone)
         worth_it = to_do > 0
         errors: Counter[str] = Counter()
         for batch in batches(pieces.ranges[worth_it], _BATCH_BYTES):
@@ -65,6 +71,11 @@ class Advise(MemoryAction):
     @abstractmethod
     def done(self, before: Residency, after: Residency) -> np.ndarray:
         """Return how many bytes of each piece it did change."""
+
+    def futile(self, space: Space) -> str:
+        """Return why the advice would be in vain on this process; nothing when it is not."""
+        del space
+        return ""
 
     def undone(self, to_do: int, applied: int) -> Counter[str]:
         """Return why not all `to_do` bytes were `applied`, as far as that is known."""
@@ -92,6 +103,11 @@ class Pageout(Advise):
     def done(self, before: Residency, after: Residency) -> np.ndarray:
         """Return the bytes that left memory."""
         return before.present - after.present
+
+    def futile(self, space: Space) -> str:
+        """Return why the advice would be in vain on this process; nothing when it is not."""
+        del space
+        return ""
 
     def undone(self, to_do: int, applied: int) -> Counter[str]:
         """Tell when there was no swap to page out to."""
@@ -143,6 +159,12 @@ class Collapse(Advise):
     def done(self, before: Residency, after: Residency) -> np.ndarray:
         """Return the bytes that came into huge pages."""
         return after.huge - before.huge
+
+    def futile(self, space: Space) -> str:
+        """Tell when the kernel, or the process itself, wants no huge pages at all."""
+        if not thp.mode():
+            return NO_HUGE_PAGES
+        return SWITCHED_OFF if process.huge_pages_disabled(space.pidfd.proc) else ""
 
     def align(self, space: Space, pieces: Pieces) -> Pieces:
         """Leave in whole 2 MiB chunks only."""

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from damosd.cli.undo import add_state, log_undone
 from damosd.errors import DamosdError, TargetGoneError, UsageError
 from damosd.units import UnitError, format_time_us, parse_percent, parse_time_us
 
@@ -60,6 +61,14 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     schemes.add_argument(
         "--explain", action="store_true", help="tell every second why schemes acted on memory, or did not"
     )
+    lasting = parser.add_argument_group("changes that outlast a run (hugepage, nohugepage)")
+    lasting.add_argument("--keep", action="store_true", help="do not put them back at the end")
+    add_state(lasting)
+    lasting.add_argument(
+        "--unprotected",
+        action="store_true",
+        help="make them also in programs that might crash if damosd is killed in that very moment",
+    )
     attrs = parser.add_argument_group("monitoring")
     attrs.add_argument("--sample", default="5ms", metavar="TIME", help="check accesses every (default 5ms)")
     attrs.add_argument("--aggr", default="100ms", metavar="TIME", help="publish and reset counts every (default 100ms)")
@@ -93,10 +102,15 @@ def main(args: argparse.Namespace) -> int:
 
     from damosd.cli.explainer import Explainer  # noqa: PLC0415  # loads numpy
     from damosd.cli.logs import configure  # noqa: PLC0415  # loads structlog
-    from damosd.daemon.session import Hooks, Session  # noqa: PLC0415  # loads numpy
+    from damosd.daemon.journal import Journal, default_folder  # noqa: PLC0415  # not for --help
+    from damosd.daemon.session import Hooks, Lasting, Session  # noqa: PLC0415  # loads numpy
+    from damosd.daemon.undo import undo_leftovers  # noqa: PLC0415  # loads numpy
 
     configure(verbose=args.verbose)
     log = structlog.get_logger()
+    lasting = Lasting(args.state or default_folder(), args.keep, args.unprotected)
+    if not args.dry_run:
+        log_undone(log, undo_leftovers(Journal(lasting.state)))
     with ExitStack() as stack:
         pids, child = _targets(args)
         explainer = Explainer(pids, as_json=args.json) if args.explain else None
@@ -106,6 +120,7 @@ def main(args: argparse.Namespace) -> int:
             schemes,
             dry_run=args.dry_run,
             intervals_goal=intervals_goal,
+            lasting=lasting,
             hooks=Hooks(
                 on_explain=explainer.keep if explainer else None,
                 on_reload=(lambda: _reload(log, session, args.scheme)) if args.scheme else None,
@@ -178,10 +193,12 @@ def _intervals_goal(text: str | None, attrs: Attrs) -> IntervalsGoal | None:
 def _reload(log: Any, session: Session, paths: list[Path]) -> None:
     """Read the scheme files again. Whatever is wrong with them, the schemes that run go on."""
     try:
-        session.commit(_schemes(paths))
+        failures = session.commit(_schemes(paths))
     except DamosdError as error:
         log.warning("the scheme files were not taken over, all goes on as before", error=str(error), hint=error.hint)
     else:
+        for failure in failures:
+            log.warning("what a scheme changed could not be put back", reason=failure)
         log.info("scheme files were read again", schemes=[scheme.name for scheme in session.engine.schemes])
 
 

@@ -38,10 +38,16 @@ class Applier:
         self.results: dict[str, Results] = {}
         effects.get_ready(engine.schemes)
 
-    def commit(self, schemes: Sequence[Scheme]) -> None:
-        """Run these schemes from now on; all or nothing. Raises as `Engine.commit`, and PrivilegeError."""
-        self._effects.get_ready([*self.engine.schemes, *schemes])
+    def commit(self, schemes: Sequence[Scheme]) -> list[str]:
+        """Run these schemes from now on; all or nothing. Raises as `Engine.commit`, PrivilegeError, UnavailableError.
+
+        What schemes that are no more have changed for good is put back; return what failed of that.
+        """
+        before = self.engine.schemes
+        self._effects.get_ready([*before, *schemes])
         self.engine.commit(schemes)
+        still = {(one.name, one.action) for one in schemes}
+        return self._effects.retire(one.name for one in before if (one.name, one.action) not in still)
 
     def next_due(self) -> int:
         """Return the sampling interval in which the next scheme is due."""

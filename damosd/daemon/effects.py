@@ -14,16 +14,21 @@ from damosd.actions.advise import ACTIONS
 from damosd.actions.base import MemoryAction, Outcome, Results
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.sieve import PageFilters, passed_bytes
+from damosd.actions.thp import Thp
+from damosd.damos.scheme import Action
 from damosd.errors import PrivilegeError, TargetGoneError, UnavailableError
 from damosd.linux import cgroup
+from damosd.linux.smaps import HugeAdvice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from damosd.actions.thp import Advisor
     from damosd.damos.scheme import Filter, Scheme
     from damosd.linux.maps import Mappings
     from damosd.ops.vaddr import Vaddr
 
+_ADVICE = {Action.HUGEPAGE: HugeAdvice.HUGE, Action.NOHUGEPAGE: HugeAdvice.NOT_HUGE}
 _CHUNKS_AT_ONCE = 128  # 256 MiB of the target; 3 MiB of our memory while it is counted
 
 
@@ -33,24 +38,55 @@ class Effects:
     It is `damos.prospects.Prospects`. What is known of mappings is good for one round.
     """
 
-    def __init__(self, operations: Vaddr, *, dry_run: bool) -> None:
+    def __init__(self, operations: Vaddr, advisor: Advisor, *, dry_run: bool) -> None:
         self._operations = operations
+        self._advisor = advisor
         self._dry_run = dry_run
+        self._owners: list[str] = []
         self._tables: PageTables | None = None
-        self._actions: dict[str, MemoryAction] = {}
+        self._actions: dict[tuple[str, str], MemoryAction] = {}
         self._filters: dict[tuple[Filter, ...], PageFilters | None] = {}
         self._mappings: dict[int, Mappings] = {}
 
     def get_ready(self, schemes: Iterable[Scheme]) -> None:
         """Get what the actions need, and keep no filters but those of `schemes`. Raises PrivilegeError."""
         schemes = tuple(schemes)
-        if self._tables is None and any(one.filters or one.action in ACTIONS for one in schemes):
+        if self._tables is None and any(one.filters or one.action is not Action.STAT for one in schemes):
             self._tables = PageTables(copies=_CHUNKS_AT_ONCE)
-        for action in {one.action for one in schemes} & ACTIONS.keys() - self._actions.keys():
-            assert self._tables is not None
-            self._actions[action] = ACTIONS[action](self._tables)
+        for scheme in schemes:
+            if scheme.action in (*ACTIONS, *_ADVICE) and _kind(scheme) not in self._actions:
+                self._actions[_kind(scheme)] = self._make(scheme)
         wanted = {one.filters for one in schemes}
         self._filters = {filters: made for filters, made in self._filters.items() if filters in wanted}
+
+    def _make(self, scheme: Scheme) -> MemoryAction:
+        assert self._tables is not None
+        if scheme.action not in _ADVICE:
+            return ACTIONS[scheme.action](self._tables)
+        if not self._dry_run:
+            self._advisor.check()
+        return Thp(self._tables, self._advisor, _ADVICE[scheme.action], self._owner(scheme.name))
+
+    def _owner(self, name: str) -> int:
+        """Return the number by which the advisor knows a scheme."""
+        if name not in self._owners:
+            self._owners.append(name)
+        return self._owners.index(name)
+
+    def retire(self, names: Iterable[str]) -> list[str]:
+        """Put back what schemes have changed for good that are no more; return what failed."""
+        failures = []
+        for name in set(names) & set(self._owners):
+            failures += self._advisor.undo(self._owners.index(name))
+        return failures
+
+    def close(self, *, keep: bool) -> list[str]:
+        """Let go of all; unless `keep`, put back what was changed for good, and return what failed."""
+        failures = [] if keep else self._advisor.undo()
+        self._advisor.close(keep=keep)
+        if self._tables:
+            self._tables.close()
+        return failures
 
     def begin_round(self) -> None:
         """Look at the mappings anew."""
@@ -65,7 +101,7 @@ class Effects:
 
         0 where that cannot be found out; `do` then tells why.
         """
-        if scheme.action not in self._actions:
+        if _kind(scheme) not in self._actions:
             return ranges[:, 1] - ranges[:, 0]
         amounts = np.zeros(len(ranges), np.int64)
         for one in np.unique(target).tolist():
@@ -79,7 +115,7 @@ class Effects:
 
         By halves: all in all it looks at the span's pages twice.
         """
-        if scheme.action not in self._actions:
+        if _kind(scheme) not in self._actions:
             return span[0] + wanted
         low, high = span
         targets, settles = np.array([target]), np.array([settled])
@@ -115,7 +151,7 @@ class Effects:
     def _advise(
         self, scheme: Scheme, target: int, ranges: np.ndarray, filters: PageFilters | None, *, dry_run: bool
     ) -> Outcome:
-        action = self._actions.get(scheme.action)
+        action = self._actions.get(_kind(scheme))
         if action is None and filters is None:
             return Outcome(np.zeros(len(ranges), np.int64), ranges[:, 1] - ranges[:, 0])
         mappings = self._mappings.get(target) or self._operations.mappings(target)
@@ -141,3 +177,8 @@ class Effects:
     def _page_filter(self, one: Filter) -> PageFilter:
         directory = cgroup.directory(self._hierarchies.memory, one.memcg_path) if one.memcg_path else None
         return PageFilter(PageKind(one.type), one.matching, one.allow, directory, one.hugepage_size, one.mapping)
+
+
+def _kind(scheme: Scheme) -> tuple[str, str]:
+    """Return what tells the actions of schemes apart."""
+    return scheme.name, scheme.action

@@ -7,23 +7,27 @@ import gc
 import math
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from damosd.actions.thp import Advisor
 from damosd.core.monitor import Callbacks, Monitor
 from damosd.daemon.applier import Applier
 from damosd.daemon.effects import Effects
 from damosd.daemon.figures import Figures
+from damosd.daemon.journal import Journal, default_folder
 from damosd.daemon.metrics import SystemMetrics
 from damosd.daemon.wait import Waiter
 from damosd.damos.engine import Engine
+from damosd.inject.client import Injector
 from damosd.ops.vaddr import Vaddr
 from damosd.report.status import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from damosd.core.attrs import Attrs
     from damosd.core.intervals import IntervalsGoal
@@ -47,14 +51,28 @@ class Hooks:
     on_reload: Callable[[], None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """How schemes make changes that outlast a run: advice on mappings.
+
+    What they were is kept in the folder `state`. They are put back at the end, unless `keep`. `unprotected`: advise
+    also inside processes that might not survive if damosd is killed meanwhile.
+    """
+
+    state: Path = field(default_factory=default_folder)
+    keep: bool = False
+    unprotected: bool = False
+
+
 class Session:
     """Monitors the processes `pids` and runs `schemes` on them.
 
     `intervals_goal` lets the intervals be tuned; `metrics` are what quotas and watermarks go by, the system's by
-    default. Raises TargetGoneError, TargetRefusedError, PrivilegeError or UnavailableError when that cannot begin.
+    default; `lasting` is about changes that outlast the run. Raises TargetGoneError, TargetRefusedError,
+    PrivilegeError or UnavailableError when that cannot begin.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # settings, by keyword
         self,
         pids: Sequence[int],
         attrs: Attrs,
@@ -63,13 +81,16 @@ class Session:
         dry_run: bool = False,
         intervals_goal: IntervalsGoal | None = None,
         metrics: Metrics | None = None,
+        lasting: Lasting | None = None,
         hooks: Hooks = Hooks(),
     ) -> None:
         self._hooks = hooks
+        self._lasting = lasting or Lasting()
         self._operations = Vaddr(pids)
-        effects = Effects(self._operations, dry_run=dry_run)
-        self.engine = Engine(schemes, attrs, metrics or SystemMetrics(self._operations.pidfds), effects)
-        self._applier = Applier(self.engine, effects, hooks.on_explain)
+        advisor = Advisor(Injector(unprotected=self._lasting.unprotected), Journal(self._lasting.state))
+        self._effects = Effects(self._operations, advisor, dry_run=dry_run)
+        self.engine = Engine(schemes, attrs, metrics or SystemMetrics(self._operations.pidfds), self._effects)
+        self._applier = Applier(self.engine, self._effects, hooks.on_explain)
         self._monitor = Monitor(
             attrs,
             self._operations,
@@ -89,13 +110,15 @@ class Session:
         """End the run soon. May be called from a signal handler."""
         self._reason = self._reason or reason
 
-    def commit(self, schemes: Sequence[Scheme]) -> None:
+    def commit(self, schemes: Sequence[Scheme]) -> list[str]:
         """Go on with these schemes; what is known of regions stays, and of schemes whose name is among them.
 
+        What schemes that are no more have changed for good in targets is put back; return what failed of that.
         All or nothing: raises UsageError, PrivilegeError or UnavailableError, and then nothing has changed.
         """
-        self._applier.commit(schemes)
+        failures = self._applier.commit(schemes)
         self._next_look = 0.0
+        return failures
 
     def run(
         self, on_status: Callable[[Status], None], *, duration_s: float = math.inf, status_interval_s: float = 1.0
@@ -109,8 +132,9 @@ class Session:
                 self._loop(waiter, on_status, duration_s, status_interval_s)
                 last = self.status()
             finally:
+                failures = self._effects.close(keep=self._lasting.keep)
                 self._monitor.stop()
-        return Summary(self._reason, first, last)
+        return Summary(self._reason, first, last, tuple(failures))
 
     def _loop(
         self, waiter: Waiter, on_status: Callable[[Status], None], duration_s: float, status_interval_s: float

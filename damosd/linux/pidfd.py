@@ -44,7 +44,9 @@ class Pidfd:
             raise TargetGoneError(f"process {pid} has ended")
 
     def ended(self) -> bool:
-        """Tell whether every thread of the process has ended."""
+        """Tell whether every thread of the process has ended, or we have let go of it."""
+        if self.fd < 0:
+            return True
         poller = select.poll()
         poller.register(self.fd, select.POLLIN)
         return bool(poller.poll(0))

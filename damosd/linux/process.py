@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Figures of a process: /proc/PID/statm, stat and comm. `proc` is its directory in /proc."""
+"""Figures of a process: /proc/PID/statm, stat, status and comm. `proc` is its directory in /proc."""
 
 from __future__ import annotations
 
 import mmap
+import re
 from pathlib import Path
 
 from damosd.errors import TargetGoneError
@@ -34,4 +35,19 @@ def major_faults(proc: str) -> int:
 
     Raises TargetGoneError.
     """
-    return int(_read(proc, "stat").rpartition(")")[2].split()[9])  # the name may hold spaces and parentheses
+    return int(_stat(proc)[9])
+
+
+def started(proc: str) -> int:
+    """Return when the process was started, in clock ticks since the boot. Raises TargetGoneError."""
+    return int(_stat(proc)[19])
+
+
+def huge_pages_disabled(proc: str) -> bool:
+    """Tell whether the process has switched transparent huge pages off for itself. Raises TargetGoneError."""
+    return bool(re.search(r"^THP_enabled:\s+0$", _read(proc, "status"), re.MULTILINE))
+
+
+def _stat(proc: str) -> list[str]:
+    """Return the fields of stat after the name, which may hold spaces and parentheses."""
+    return _read(proc, "stat").rpartition(")")[2].split()

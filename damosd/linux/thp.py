@@ -20,17 +20,23 @@ def parse_choice(text: str) -> str:
     return chosen[1] if chosen else ""
 
 
-def mode() -> str:
-    """Return `always`, `madvise` or `never`; nothing when the kernel has no huge pages."""
+def mode(settings: Path = _SETTINGS) -> str:
+    """Return `always`, `madvise` or `never`; nothing when the kernel has no huge pages.
+
+    Since Linux 6.8 each size of huge pages has a switch of its own, which may stand on `inherit`.
+    """
     try:
-        return parse_choice((_SETTINGS / "enabled").read_text())
+        size_kib = size_bytes(settings) // 1024
+        own = settings / f"hugepages-{size_kib}kB" / "enabled"
+        choice = parse_choice(own.read_text()) if own.exists() else "inherit"
+        return parse_choice((settings / "enabled").read_text()) if choice == "inherit" else choice
     except FileNotFoundError:
         return ""
 
 
-def size_bytes() -> int:
+def size_bytes(settings: Path = _SETTINGS) -> int:
     """Return the size of a huge page, 2 MiB on most machines. Raises OSError when the kernel has none."""
-    return int((_SETTINGS / "hpage_pmd_size").read_text())
+    return int((settings / "hpage_pmd_size").read_text())
 
 
 def parse_huge_bytes(smaps: str, address: int) -> int:

@@ -90,11 +90,12 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run from first to last. `reason` tells why it ended."""
+    """A run from first to last. `reason` tells why it ended, `not_undone` what could not be put back, and why."""
 
     reason: str
     first: Status
     last: Status
+    not_undone: tuple[str, ...] = ()
 
 
 def as_json(event: str, figures: Status | Summary) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def summary_lines(summary: Summary) -> list[str]:
         lines.append(f"  {after.comm}({after.pid}) {change}")
     for scheme in last.schemes:
         lines += [f"  {_scheme(scheme, dry_run=last.dry_run)}", *_effect_lines(scheme)]
+    lines += [f"  not put back: {failure}" for failure in summary.not_undone]
     lines.append(
         f"  damosd took {last.total_cpu_percent:.2f} % of one CPU and {mib(last.own_rss_bytes)} of memory,"
         f" for {last.passed} sampling intervals"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -175,7 +175,8 @@ def test_one_target_that_is_gone_does_not_stop_the_others(victim: Victim, anothe
     operations = Vaddr([victim.pid, another.pid])
     try:
         engine = Engine([Scheme("cold", Action.COLD, AccessPattern())], Attrs(), Readings())
-        applier = Applier(engine, Effects(operations, dry_run=False))
+        nobody: Any = None  # none of these schemes is about huge pages
+        applier = Applier(engine, Effects(operations, nobody, dry_run=False))
         victim.kill()
         alive.read()
         done = applier.apply(snapshot(gone, alive, targets=[0, 1]))

@@ -27,10 +27,11 @@ SCHEMES = Path(__file__).parents[3] / "schemes"
 
 @pytest.mark.parametrize("path", sorted(SCHEMES.iterdir()), ids=lambda path: path.name)
 def test_shipped_file_holds_the_scheme_it_is_named_after(path: Path) -> None:
-    """A shipped file loads, and holds one scheme with the file's name and a description."""
-    (scheme,) = load_scheme_file(path)
-    assert scheme.name == path.stem
-    assert scheme.description
+    """A shipped file loads, and its first scheme has the file's name; that of others begins so. All are described."""
+    first, *others = load_scheme_file(path)
+    assert first.name == path.stem
+    assert all(one.name.startswith(f"{path.stem}-") for one in others)
+    assert all(one.description for one in (first, *others))
 
 
 def test_prcl_is_the_kernels_sample() -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,9 @@ from damosd.daemon.applier import Applier
 from damosd.damos.engine import Engine
 from damosd.damos.scheme import Action, Filter, FilterType, Scheme
 from damosd.errors import PrivilegeError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 OUT = Scheme("out", Action.PAGEOUT)
 OF_FILES = replace(OUT, filters=(Filter(FilterType.FILE),))
@@ -32,6 +35,10 @@ class FakeEffects:
 
     def get_ready(self, schemes: object) -> None:
         """Need nothing."""
+
+    def retire(self, names: Iterable[str]) -> list[str]:
+        """Have changed nothing for good."""
+        return []
 
     def begin_round(self) -> None:
         """Know nothing of mappings."""

@@ -35,8 +35,8 @@ def effects_on(monkeypatch: pytest.MonkeyPatch, to_do: Callable[[int, int], int]
 
     monkeypatch.setattr(Effects, "_do", do)
     nothing: Any = None
-    effects = Effects(nothing, dry_run=False)
-    effects._actions[Action.PAGEOUT] = nothing
+    effects = Effects(nothing, nothing, dry_run=False)
+    effects._actions[OUT.name, Action.PAGEOUT] = nothing
     return effects
 
 
@@ -64,7 +64,7 @@ def test_what_cannot_be_found_out_is_nothing_to_do(monkeypatch: pytest.MonkeyPat
 def test_counting_needs_no_memory() -> None:
     """For stat all of a region is to do."""
     nothing: Any = None
-    effects, count = Effects(nothing, dry_run=False), Scheme("count", Action.STAT)
+    effects, count = Effects(nothing, nothing, dry_run=False), Scheme("count", Action.STAT)
     assert effects.measure(count, np.zeros(1, int), np.array([[0, 5 * PAGE]]), NO).tolist() == [5 * PAGE]
     assert effects.cut(count, 0, (PAGE, 9 * PAGE), 2 * PAGE, settled=False) == 3 * PAGE
 
@@ -76,7 +76,7 @@ def test_a_cgroup_is_waited_for_without_reading_the_mounts_again(
     found = iter([cgroup.Hierarchies(tmp_path, None)])
     monkeypatch.setattr(cgroup, "hierarchies", lambda: next(found))
     nothing: Any = None
-    effects = Effects(nothing, dry_run=False)
+    effects = Effects(nothing, nothing, dry_run=False)
     monkeypatch.setattr(effects, "_tables", object())
     scheme = Scheme("out", Action.PAGEOUT, filters=(Filter(FilterType.MEMCG, memcg_path="/a"),))
     for _ in range(2):
@@ -92,4 +92,4 @@ def test_a_cgroup_needs_a_hierarchy(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing: Any = None
     scheme = Scheme("out", Action.PAGEOUT, filters=(Filter(FilterType.MEMCG, memcg_path="/a"),))
     with pytest.raises(UnavailableError, match="no hierarchy of cgroups"):
-        Effects(nothing, dry_run=False).check(scheme)
+        Effects(nothing, nothing, dry_run=False).check(scheme)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access.pagetable import PAGE, PageTables
-from damosd.actions.advise import ACTIONS
 from damosd.actions.base import MemoryAction, Outcome, Results
 from damosd.actions.filters import PageFilter, PageKind
+from damosd.actions.registry import ACTIONS, make
 from damosd.actions.sieve import PageFilters, passed_bytes
 from damosd.errors import PrivilegeError, TargetGoneError, UnavailableError
-from damosd.linux import cgroup
+from damosd.linux import cgroup, numa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from damosd.damos.scheme import Filter, Scheme
+    from damosd.damos.scheme import Action, Dest, Filter, Scheme
     from damosd.linux.maps import Mappings
     from damosd.ops.vaddr import Vaddr
 
@@ -36,18 +36,23 @@ class Effects:
         self._operations = operations
         self._dry_run = dry_run
         self._tables: PageTables | None = None
-        self._actions: dict[str, MemoryAction] = {}
+        self._actions: dict[tuple[Action, tuple[Dest, ...]], MemoryAction] = {}
         self._filters: dict[tuple[Filter, ...], PageFilters | None] = {}
         self._mappings: dict[int, Mappings] = {}
 
     def get_ready(self, schemes: Iterable[Scheme]) -> None:
-        """Get what the actions need, and keep no filters but those of `schemes`. Raises PrivilegeError."""
+        """Get what the actions need, and keep no filters but those of `schemes`.
+
+        Raises PrivilegeError, and UnavailableError for a NUMA node that there is not.
+        """
         schemes = tuple(schemes)
+        if nodes := {dest.nid for one in schemes for dest in one.dests}:
+            numa.check_nodes(nodes)
         if self._tables is None and any(one.filters or one.action in ACTIONS for one in schemes):
             self._tables = PageTables(copies=_CHUNKS_AT_ONCE)
-        for action in {one.action for one in schemes} & ACTIONS.keys() - self._actions.keys():
+        for action, dests in {_kind(one) for one in schemes if one.action in ACTIONS} - self._actions.keys():
             assert self._tables is not None
-            self._actions[action] = ACTIONS[action](self._tables)
+            self._actions[action, dests] = make(action, self._tables, [(dest.nid, dest.weight) for dest in dests])
         wanted = {one.filters for one in schemes}
         self._filters = {filters: made for filters, made in self._filters.items() if filters in wanted}
 
@@ -64,7 +69,7 @@ class Effects:
 
         0 where that cannot be found out; `do` then tells why.
         """
-        if scheme.action not in self._actions:
+        if _kind(scheme) not in self._actions:
             return ranges[:, 1] - ranges[:, 0]
         amounts = np.zeros(len(ranges), np.int64)
         for one in np.unique(target).tolist():
@@ -78,7 +83,7 @@ class Effects:
 
         By halves: all in all it looks at the span's pages twice.
         """
-        if scheme.action not in self._actions:
+        if _kind(scheme) not in self._actions:
             return span[0] + wanted
         low, high = span
         targets, settles = np.array([target]), np.array([settled])
@@ -114,7 +119,7 @@ class Effects:
     def _advise(
         self, scheme: Scheme, target: int, ranges: np.ndarray, filters: PageFilters | None, *, dry_run: bool
     ) -> Outcome:
-        action = self._actions.get(scheme.action)
+        action = self._actions.get(_kind(scheme))
         if action is None and filters is None:
             return Outcome(np.zeros(len(ranges), np.int64), ranges[:, 1] - ranges[:, 0])
         mappings = self._mappings.get(target) or self._operations.mappings(target)
@@ -131,6 +136,11 @@ class Effects:
             assert self._tables is not None or not on_pages
             self._filters[scheme.filters] = PageFilters(self._tables, on_pages) if on_pages and self._tables else None
         return self._filters[scheme.filters]
+
+
+def _kind(scheme: Scheme) -> tuple[Action, tuple[Dest, ...]]:
+    """Return what schemes have alike that share an action."""
+    return scheme.action, scheme.dests
 
 
 def _page_filter(one: Filter) -> PageFilter:

@@ -34,7 +34,7 @@ def effects_on(monkeypatch: pytest.MonkeyPatch, to_do: Callable[[int, int], int]
     monkeypatch.setattr(Effects, "_do", do)
     nothing: Any = None
     effects = Effects(nothing, dry_run=False)
-    effects._actions[Action.PAGEOUT] = nothing
+    effects._actions[Action.PAGEOUT, ()] = nothing
     return effects
 
 

@@ -19,7 +19,7 @@ from damosd.access.residency import measure
 from damosd.actions.base import Effect, MemoryAction, Outcome
 from damosd.actions.clip import batches
 from damosd.linux import move_pages
-from damosd.linux.move_pages import UNTRIED, NodeRefusedError
+from damosd.linux.move_pages import MAX_PAGES, UNTRIED, NodeRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _BATCH_BYTES = 32 << 20
 """Less than twice this is looked at together; `move_pages` makes smaller calls of it."""
 _SHARED = "other processes map it as well"
+_TOLD_OTHERWISE = (UNTRIED, -errno.EACCES, -errno.ENOENT)
+"""Statuses that are no error: of a refused node, of shared pages, and of pages that have left memory meanwhile."""
 
 
 class Migrate(MemoryAction):
@@ -73,7 +75,7 @@ class Migrate(MemoryAction):
             shared = status == -errno.EACCES
             if shared.any():
                 undone[_SHARED] += int(sizes[shared].sum())
-            refused = -status[(status < 0) & ~shared & (status != UNTRIED)]
+            refused = -status[(status < 0) & ~np.isin(status, _TOLD_OTHERWISE)]
             errors.update(errno.errorcode.get(code, str(code)) for code in refused.tolist())
         return Outcome(applied, planned.passed, Effect(moved=int(applied.sum())), errors, undone)
 
@@ -91,19 +93,19 @@ def _within(pieces: Pieces, addresses: np.ndarray, sizes: np.ndarray) -> tuple[n
 
 
 def move_all(pidfd: Pidfd, addresses: np.ndarray, node: int) -> np.ndarray:
-    """Move pages as `move_pages.move`, again as long as that helps, and ask where they are.
+    """Move pages (int64 addresses), each tried in turn, and ask where they are.
 
-    Returns the node each is on, or minus the errno for which it stayed: int32. Pages that cannot be moved end a call of
-    the kernel's early; a second one without those that have an errno reaches the others.
+    Returns the node each is on, or minus the errno for which it stayed: int32. The kernel moves pages in groups that end
+    before one that it refuses. When some of a group cannot be moved it ends the call there, and says nothing of that
+    group; those behind the last page that it told about are then tried in another call.
     """
     status = np.full(len(addresses), UNTRIED, np.int32)
-    left = np.arange(len(addresses))
-    while len(left):
-        said = move_pages.move(pidfd, addresses[left], node)
-        at = move_pages.where(pidfd, addresses[left])
-        status[left] = np.where((at != node) & (said < 0) & (said != UNTRIED), said, at)
-        again = left[(at != node) & (said == UNTRIED)]
-        if len(again) == len(left):
-            break
-        left = again
+    for left in np.split(np.arange(len(addresses)), range(MAX_PAGES, len(addresses), MAX_PAGES)):
+        while len(left):
+            told = move_pages.move(pidfd, addresses[left], node)
+            at = move_pages.where(pidfd, addresses[left])
+            status[left] = np.where((at != node) & (told < 0) & (told != UNTRIED), told, at)
+            known = np.flatnonzero(told != UNTRIED)
+            behind = known[-1] + 1 if len(known) else len(left)
+            left = left[behind:][at[behind:] != node]
     return status

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from damosd.access import pages
 from damosd.access.pagetable import PageTables
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.registry import make
 from damosd.errors import PrivilegeError, TargetGoneError
-from damosd.linux import lru_gen, maps, process_vm
+from damosd.linux import kpage, lru_gen, maps, process_vm
 from damosd.linux.pidfd import Pidfd
 from kernel import truth
 from kernel.acting import act, passing
@@ -51,7 +50,7 @@ def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_frames: np.ndarray) -> np.ndarray:
         raise PrivilegeError("hidden")
 
-    monkeypatch.setattr(pages.kpage, "flags", refuse)
+    monkeypatch.setattr(kpage, "flags", refuse)
 
 
 @needs_lists

@@ -28,7 +28,7 @@ def test_hidden_frame_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without CAP_SYS_ADMIN they read as 0; no page is then taken for what frame 0 is."""
     pages = pages_of(monkeypatch, pagemap.PRESENT, ended=False)
     assert pages.anon().all()
-    for ask in (pages.active, lambda wanted: pages.in_cgroup(1, wanted)):
+    for ask in (pages.active, pages.inactive, lambda wanted: pages.in_cgroup(1, wanted)):
         with pytest.raises(PrivilegeError, match="hidden") as caught:
             ask(np.array([False, True]))
         assert caught.value.hint

@@ -95,9 +95,9 @@ def _within(pieces: Pieces, addresses: np.ndarray, sizes: np.ndarray) -> tuple[n
 def move_all(pidfd: Pidfd, addresses: np.ndarray, node: int) -> np.ndarray:
     """Move pages (int64 addresses), each tried in turn, and ask where they are.
 
-    Returns the node each is on, or minus the errno for which it stayed: int32. The kernel moves pages in groups that end
-    before one that it refuses. When some of a group cannot be moved it ends the call there, and says nothing of that
-    group; those behind the last page that it told about are then tried in another call.
+    Returns the node each is on, or minus the errno for which it stayed: int32. The kernel moves pages in groups, each
+    of which ends before a page that it refuses. When some of a group cannot be moved it ends the call there, and says
+    nothing of that group; those behind the last page that it told about are then tried in another call.
     """
     status = np.full(len(addresses), UNTRIED, np.int32)
     for left in np.split(np.arange(len(addresses)), range(MAX_PAGES, len(addresses), MAX_PAGES)):

@@ -21,6 +21,7 @@ from kernel.acting import act, passing
 from kernel.victims import HUGE, MIB, PAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from kernel.victims import Area, Victim
@@ -41,6 +42,15 @@ def inactive(area: Area) -> Area:
     area.victim.settle()
     assert not active(area)
     return area
+
+
+@pytest.fixture(autouse=True)
+def one_cpu() -> Iterator[None]:
+    """Stay on one CPU, as the victims do then: each has pages of its own that wait for their list."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    yield
+    os.sched_setaffinity(0, allowed)
 
 
 @pytest.fixture
@@ -164,6 +174,30 @@ def test_deprio_takes_pages_off_the_active_list(victim: Victim) -> None:
     assert outcome.applied[0] > 0.9 * MIB
     assert outcome.applied[1] == 0
     assert act("lru_deprio", [area]).applied.sum() <= 0.1 * MIB
+
+
+@needs_lists
+def test_quotas_count_what_there_is_to_touch(victim: Victim) -> None:
+    """A scheme with a quota takes that much of what is in memory, and goes on behind it."""
+    area = inactive(victim.written(4 * MIB))
+    around = victim.area(area.start - HUGE, area.size + 2 * HUGE)  # of which the rest is not mapped
+    quota = Quota(sz_bytes=MIB, reset_interval_ms=1000)
+    operations = Vaddr([victim.pid])
+    readings = Readings()
+    try:
+        effects = Effects(operations, dry_run=False)
+        engine = Engine([Scheme("hot", Action.LRU_PRIO, quota=quota)], Attrs(), readings, effects)
+        applier = Applier(engine, effects)
+        for round_number in range(1, 4):
+            applier.apply(idle(around, passed=20 * round_number))
+            expected = round_number * MIB
+            assert 0.9 * expected < active(area.part(0, expected)) <= expected
+            assert active(area.part(expected, area.size)) == 0
+            readings.now += 1_000_000
+        applied = applier.results["hot"].effect.activated
+        assert engine.states[0].stats.sz_applied == applied == active(area)
+    finally:
+        operations.cleanup()
 
 
 @needs_lists

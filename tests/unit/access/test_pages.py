@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from damosd.access.pages import Pages
+from damosd.access.pagetable import CHUNK, PAGE
 from damosd.errors import PrivilegeError, TargetGoneError
 from damosd.linux import pagemap
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from damosd.access.pagetable import PageTables, Space
 
 
@@ -40,3 +43,22 @@ def test_pages_of_a_process_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> N
     assert not pages_of(monkeypatch, np.uint64(0), ended=False).anon().any()
     with pytest.raises(TargetGoneError):
         pages_of(monkeypatch, np.uint64(0), ended=True).anon()
+
+
+class Tables:
+    """Page tables in which every other chunk is mapped by a huge entry, and every third page of the rest is there."""
+
+    def copy_tables(self, _space: Space, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield as `PageTables.copy_tables`."""
+        level = 1 + chunks // CHUNK % 2
+        entries = np.tile((np.arange(512) % 3 == 0).astype(np.uint64), (len(chunks), 1))
+        yield chunks, level << 60, entries
+
+
+def test_entries_are_told_once() -> None:
+    """A huge page by its own address and size, also when only a part was asked for; small ones each; nothing else."""
+    ranges = np.array([[0, 4 * PAGE], [CHUNK - 2 * PAGE, CHUNK + 9 * PAGE], [CHUNK + 20 * PAGE, 2 * CHUNK + 2 * PAGE]])
+    start, size = Pages(cast("PageTables", Tables()), cast("Space", None), ranges).leaves()
+    small = [0, 3 * PAGE, CHUNK - 2 * PAGE]
+    assert start.tolist() == [*small, CHUNK, 2 * CHUNK]
+    assert size.tolist() == [PAGE, PAGE, PAGE, CHUNK, PAGE]

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from support.metrics import MS, Readings
 
 from damosd.access.pagetable import PageTables
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.registry import make
+from damosd.core.attrs import Attrs
+from damosd.core.snapshot import Snapshot
+from damosd.daemon.applier import Applier
+from damosd.daemon.effects import Effects
+from damosd.damos.engine import Engine
+from damosd.damos.scheme import Action, Quota, Scheme
 from damosd.errors import PrivilegeError, TargetGoneError
 from damosd.linux import kpage, lru_gen, maps, process_vm
 from damosd.linux.pidfd import Pidfd
+from damosd.ops.vaddr import Vaddr
 from kernel import truth
 from kernel.acting import act, passing
 from kernel.victims import HUGE, MIB, PAGE
@@ -42,6 +50,21 @@ def inactive(area: Area) -> Area:
     area.victim.settle()
     assert not active(area)
     return area
+
+
+def idle_region(area: Area, passed: int) -> Snapshot:
+    """Return a snapshot with one region."""
+    return Snapshot(
+        passed=passed,
+        sample_us=5_000,
+        aggr_us=100_000,
+        target=np.array([0]),
+        start=np.array([area.start]),
+        end=np.array([area.end]),
+        nr_accesses=np.array([0]),
+        age=np.array([0]),
+        observed=np.array([True]),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -157,9 +180,9 @@ def test_only_pages_that_pass_filters(victim: Victim) -> None:
     area = inactive(victim.written(2 * MIB))
     area.part(0, MIB).read()
     outcome = act("lru_prio", [area], filters=[PageFilter(PageKind.YOUNG, allow=True)])
-    assert outcome.passed.tolist() == [MIB]
+    assert 0.9 * MIB < outcome.passed.sum() <= MIB
     assert active(area.part(MIB, 2 * MIB)) == 0
-    assert outcome.applied.sum() == active(area.part(0, MIB)) > 0.9 * MIB
+    assert outcome.applied.sum() == active(area.part(0, MIB)) > 0.8 * MIB
 
 
 @needs_lists
@@ -189,11 +212,11 @@ def test_quotas_count_what_there_is_to_touch(victim: Victim) -> None:
         engine = Engine([Scheme("hot", Action.LRU_PRIO, quota=quota)], Attrs(), readings, effects)
         applier = Applier(engine, effects)
         for round_number in range(1, 4):
-            applier.apply(idle(around, passed=20 * round_number))
+            applier.apply(idle_region(around, passed=20 * round_number))
             expected = round_number * MIB
             assert 0.9 * expected < active(area.part(0, expected)) <= expected
             assert active(area.part(expected, area.size)) == 0
-            readings.now += 1_000_000
+            readings.now += 1000 * MS
         applied = applier.results["hot"].effect.activated
         assert engine.states[0].stats.sz_applied == applied == active(area)
     finally:

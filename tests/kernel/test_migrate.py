@@ -138,8 +138,9 @@ def test_only_pages_that_pass_filters_move(victim: Victim) -> None:
     act("cold", [area])
     area.part(0, MIB).read()
     moved = act("migrate_hot", [area], dests=[(1, 1)], filters=[PageFilter(PageKind.YOUNG, allow=True)])
-    assert moved.applied.tolist() == [MIB]
-    assert on_nodes(area) == {0: MIB, 1: MIB}
+    [applied] = moved.applied.tolist()
+    assert 0.9 * MIB < applied <= MIB
+    assert on_nodes(area) == {0: area.size - applied, 1: applied}
 
 
 def test_a_dry_run_tells_what_is_in_memory(victim: Victim) -> None:

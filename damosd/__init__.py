@@ -25,6 +25,7 @@ _HOMES = {
         "Action",
         "AgeUnit",
         "Bounds",
+        "Dest",
         "Filter",
         "FilterType",
         "Goal",

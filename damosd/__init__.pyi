@@ -28,6 +28,9 @@ from damosd.damos.scheme import (
     Bounds as Bounds,
 )
 from damosd.damos.scheme import (
+    Dest as Dest,
+)
+from damosd.damos.scheme import (
     Filter as Filter,
 )
 from damosd.damos.scheme import (

@@ -38,6 +38,11 @@ class Pages:
     def __len__(self) -> int:
         return len(self._numbers)
 
+    @property
+    def addresses(self) -> np.ndarray:
+        """The addresses of all pages, in order: int64."""
+        return self._numbers * PAGE
+
     def anon(self) -> np.ndarray:
         """Tell which are anonymous, in memory or in swap.
 
@@ -62,6 +67,14 @@ class Pages:
         size = self._walked[2]
         return (size > PAGE) & (minimum <= size) & (size <= maximum)
 
+    def leaves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the entries that map pages in memory: address and size in bytes, int64, a huge page once."""
+        present, _, size = self._walked
+        start = self.addresses // np.maximum(size, PAGE) * np.maximum(size, PAGE)
+        first = present.copy()
+        first[1:] &= (start[1:] != start[:-1]) | ~present[:-1]
+        return start[first], size[first]
+
     def unmapped(self) -> np.ndarray:
         """Tell which are not in the process's page table.
 
@@ -77,6 +90,16 @@ class Pages:
         which, frames = self._frames(wanted)
         found = np.zeros(len(self), bool)
         found[which] = (kpage.flags(frames) & kpage.ACTIVE) != 0
+        return found
+
+    def inactive(self, wanted: np.ndarray) -> np.ndarray:
+        """Tell which of `wanted` (bool) are on an inactive LRU list, as `active` does.
+
+        Locked pages are on neither, and new ones not yet. Raises PrivilegeError, UnavailableError.
+        """
+        which, frames = self._frames(wanted)
+        found = np.zeros(len(self), bool)
+        found[which] = (kpage.flags(frames) & (kpage.LRU | kpage.ACTIVE | kpage.UNEVICTABLE)) == kpage.LRU
         return found
 
     def in_cgroup(self, inode: int, wanted: np.ndarray) -> np.ndarray:

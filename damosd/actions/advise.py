@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from damosd.access.pagetable import CHUNK, Space
-from damosd.access.residency import Residency, huge_chunks, measure
+from damosd.access.residency import Residency, measure
 from damosd.actions.base import Effect, MemoryAction, Outcome
 from damosd.actions.clip import Pieces, batches, shrink
 from damosd.linux import process, swap, thp
@@ -46,14 +46,7 @@ class Advise(MemoryAction):
         if to_do.any() and (reason := self.futile(space)):
             undone = Counter({reason: int(to_do.sum())})
             return Outcome(np.zeros(nr_regions, np.int64), planned.passed, undone=undone)
-        worth_it = to_do > 0
-        errors: Counter[str] = Counter()
-        for batch in batches(pieces.ranges[worth_it], _BATCH_BYTES):
-            vectors = np.ascontiguousarray(batch)
-            vectors[:, 1] -= vectors[:, 0]
-            errnos = process_madvise(space.pidfd.fd, vectors, self.advice)
-            if errnos is not None:
-                errors.update(errno.errorcode[code] for code in errnos[errnos != 0].tolist())
+        errors = self._give(space, pieces.ranges[to_do > 0])
         after = measure(self._tables, space, pieces.ranges)
         applied = np.maximum(self.done(before, after), 0)
         return Outcome(
@@ -63,6 +56,17 @@ class Advise(MemoryAction):
             errors,
             self.undone(int(to_do.sum()), int(applied.sum())),
         )
+
+    def _give(self, space: Space, ranges: np.ndarray) -> Counter[str]:
+        """Give the advice on `ranges`; return how many were refused, by errno name."""
+        errors: Counter[str] = Counter()
+        for batch in batches(ranges, _BATCH_BYTES):
+            vectors = np.ascontiguousarray(batch)
+            vectors[:, 1] -= vectors[:, 0]
+            errnos = process_madvise(space.pidfd.fd, vectors, self.advice)
+            if errnos is not None:
+                errors.update(errno.errorcode[code] for code in errnos[errnos != 0].tolist())
+        return errors
 
     @abstractmethod
     def to_do(self, before: Residency) -> np.ndarray:
@@ -81,14 +85,6 @@ class Advise(MemoryAction):
         """Return why not all `to_do` bytes were `applied`, as far as that is known."""
         del to_do, applied
         return Counter()
-
-    def align(self, space: Space, pieces: Pieces) -> Pieces:
-        """Leave out huge pages that a piece covers only in part: the kernel would split them."""
-        at_start = pieces.ranges[:, 0] % CHUNK != 0
-        at_end = pieces.ranges[:, 1] % CHUNK != 0
-        at_start &= huge_chunks(self._tables, space, pieces.ranges[:, 0])
-        at_end &= huge_chunks(self._tables, space, pieces.ranges[:, 1] - 1)
-        return shrink(pieces, CHUNK, at_start, at_end)
 
 
 class Pageout(Advise):

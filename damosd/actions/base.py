@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from damosd.actions.clip import Pieces, clip
+from damosd.access.pagetable import CHUNK
+from damosd.access.residency import huge_chunks
+from damosd.actions.clip import Pieces, clip, shrink
 
 if TYPE_CHECKING:
     from damosd.access.pagetable import PageTables, Space
@@ -94,9 +96,16 @@ class MemoryAction(ABC):
             pieces = filters.pass_through(mappings, space, pieces)
         return Planned(self.align(space, pieces), pieces.bytes_per_region(len(ranges)))
 
-    @abstractmethod
     def align(self, space: Space, pieces: Pieces) -> Pieces:
-        """Return what of `pieces` can be acted on without harm to pages that they have only in part."""
+        """Return what of `pieces` can be acted on without harm to pages that they have only in part.
+
+        Here without huge pages in part, which the kernel would split.
+        """
+        at_start = pieces.ranges[:, 0] % CHUNK != 0
+        at_end = pieces.ranges[:, 1] % CHUNK != 0
+        at_start &= huge_chunks(self._tables, space, pieces.ranges[:, 0])
+        at_end &= huge_chunks(self._tables, space, pieces.ranges[:, 1] - 1)
+        return shrink(pieces, CHUNK, at_start, at_end)
 
     @abstractmethod
     def apply(self, space: Space, planned: Planned, *, dry_run: bool = False) -> Outcome:

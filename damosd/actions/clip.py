@@ -28,6 +28,10 @@ class Pieces:
         np.add.at(total, self.owner, values)
         return total
 
+    def owner_of(self, addresses: np.ndarray) -> np.ndarray:
+        """Return the region of the piece that each of `addresses` (int64, inside pieces) lies in: int64."""
+        return self.owner[np.searchsorted(self.ranges[:, 0], addresses, side="right") - 1]
+
     def bytes_per_region(self, nr_regions: int) -> np.ndarray:
         """Add up the sizes of pieces by region: int64, shape (nr_regions,)."""
         return self.per_region(self.ranges[:, 1] - self.ranges[:, 0], nr_regions)

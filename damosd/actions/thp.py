@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from damosd.linux.maps import Mappings
     from damosd.linux.pidfd import Pidfd
 
+ADVICE: dict[str, HugeAdvice] = {"hugepage": HugeAdvice.HUGE, "nohugepage": HugeAdvice.NOT_HUGE}
+"""Actions by their name in scheme files."""
 MADV = {HugeAdvice.HUGE: 14, HugeAdvice.NOT_HUGE: 15}
 _READING_CPU = 0.0005
 """How much of one CPU reading a target's smaps may take."""

@@ -6,12 +6,13 @@ The models read what `yamlload` gives: texts, lists and mappings. Whatever is wr
 """
 
 # Pydantic reads the annotations while this module runs: do not postpone them.
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from damosd.config.base import Model, text
+from damosd.config.base import Model, refuse, text
 from damosd.config.bounds import PatternModel
+from damosd.config.dests import DestModel, dests_faults, to_dests
 from damosd.config.filters import CoreFilterModel, FilterModel, OpsFilterModel
 from damosd.config.quotas import QuotaModel
 from damosd.config.watermarks import WatermarksModel
@@ -42,6 +43,13 @@ class SchemeModel(Model):
     ops_filters: list[OpsFilterModel] = Field(default_factory=list)
     filters: list[FilterModel] = Field(default_factory=list)
     max_nr_snapshots: Count = 0
+    target_nid: Count | None = None
+    dests: list[DestModel] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        refuse(dests_faults(self.action, self.target_nid, self.dests))
+        return self
 
     def to_scheme(self, default_name: str) -> Scheme:
         """Return the scheme as the engine runs it."""
@@ -56,6 +64,7 @@ class SchemeModel(Model):
             watermarks=self.watermarks.to_watermarks(),
             filters=tuple(model.to_filter() for model in filters),
             max_nr_snapshots=self.max_nr_snapshots,
+            dests=to_dests(self.target_nid, self.dests),
         )
 
 

@@ -10,25 +10,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access.pagetable import PAGE, PageTables
-from damosd.actions.advise import ACTIONS
 from damosd.actions.base import MemoryAction, Outcome, Results
 from damosd.actions.filters import PageFilter, PageKind
+from damosd.actions.registry import make
 from damosd.actions.sieve import PageFilters, passed_bytes
-from damosd.actions.thp import Thp
+from damosd.actions.thp import ADVICE, Thp
 from damosd.damos.scheme import Action
 from damosd.errors import PrivilegeError, TargetGoneError, UnavailableError
-from damosd.linux import cgroup
-from damosd.linux.smaps import HugeAdvice
+from damosd.linux import cgroup, numa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from damosd.actions.thp import Advisor
-    from damosd.damos.scheme import Filter, Scheme
+    from damosd.damos.scheme import Dest, Filter, Scheme
     from damosd.linux.maps import Mappings
     from damosd.ops.vaddr import Vaddr
 
-_ADVICE = {Action.HUGEPAGE: HugeAdvice.HUGE, Action.NOHUGEPAGE: HugeAdvice.NOT_HUGE}
 _CHUNKS_AT_ONCE = 128  # 256 MiB of the target; 3 MiB of our memory while it is counted
 
 
@@ -44,28 +42,34 @@ class Effects:
         self._dry_run = dry_run
         self._owners: list[str] = []
         self._tables: PageTables | None = None
-        self._actions: dict[tuple[str, str], MemoryAction] = {}
+        self._actions: dict[tuple[Action, tuple[Dest, ...], str], MemoryAction] = {}
         self._filters: dict[tuple[Filter, ...], PageFilters | None] = {}
         self._mappings: dict[int, Mappings] = {}
 
     def get_ready(self, schemes: Iterable[Scheme]) -> None:
-        """Get what the actions need, and keep no filters but those of `schemes`. Raises PrivilegeError."""
+        """Get what the actions need, and keep no filters but those of `schemes`.
+
+        Raises PrivilegeError, and UnavailableError for a NUMA node that there is not.
+        """
         schemes = tuple(schemes)
+        if nodes := {dest.nid for one in schemes for dest in one.dests}:
+            numa.check_nodes(nodes)
         if self._tables is None and any(one.filters or one.action is not Action.STAT for one in schemes):
             self._tables = PageTables(copies=_CHUNKS_AT_ONCE)
         for scheme in schemes:
-            if scheme.action in (*ACTIONS, *_ADVICE) and _kind(scheme) not in self._actions:
+            if scheme.action is not Action.STAT and _kind(scheme) not in self._actions:
                 self._actions[_kind(scheme)] = self._make(scheme)
         wanted = {one.filters for one in schemes}
         self._filters = {filters: made for filters, made in self._filters.items() if filters in wanted}
 
     def _make(self, scheme: Scheme) -> MemoryAction:
         assert self._tables is not None
-        if scheme.action not in _ADVICE:
-            return ACTIONS[scheme.action](self._tables)
+        dests = [(dest.nid, dest.weight) for dest in scheme.dests]
+        if scheme.action not in ADVICE:
+            return make(scheme.action, self._tables, dests)
         if not self._dry_run:
             self._advisor.check()
-        return Thp(self._tables, self._advisor, _ADVICE[scheme.action], self._owner(scheme.name))
+        return Thp(self._tables, self._advisor, ADVICE[scheme.action], self._owner(scheme.name))
 
     def _owner(self, name: str) -> int:
         """Return the number by which the advisor knows a scheme."""
@@ -179,6 +183,6 @@ class Effects:
         return PageFilter(PageKind(one.type), one.matching, one.allow, directory, one.hugepage_size, one.mapping)
 
 
-def _kind(scheme: Scheme) -> tuple[str, str]:
-    """Return what tells the actions of schemes apart."""
-    return scheme.name, scheme.action
+def _kind(scheme: Scheme) -> tuple[Action, tuple[Dest, ...], str]:
+    """Return what schemes have alike that share an action; some must know whose they are."""
+    return scheme.action, scheme.dests, scheme.name if scheme.action in ADVICE else ""

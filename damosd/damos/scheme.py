@@ -205,10 +205,19 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
+class Dest:
+    """A NUMA node to migrate memory to, and its share among those of a scheme (1 or more; only ratios matter)."""
+
+    nid: int
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Scheme:
     """One scheme as the engine runs it.
 
-    `apply_interval_us` 0 means every aggregation interval; `max_nr_snapshots` 0 means no limit.
+    `apply_interval_us` 0 means every aggregation interval; `max_nr_snapshots` 0 means no limit. `dests` is for migrate
+    actions only, which need it.
     """
 
     name: str
@@ -220,3 +229,4 @@ class Scheme:
     watermarks: Watermarks = Watermarks()
     filters: tuple[Filter, ...] = ()
     max_nr_snapshots: int = 0
+    dests: tuple[Dest, ...] = ()

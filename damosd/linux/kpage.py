@@ -20,6 +20,7 @@ CGROUPS = Path("/proc/kpagecgroup")
 
 LRU = np.uint64(1 << 5)
 ACTIVE = np.uint64(1 << 6)
+UNEVICTABLE = np.uint64(1 << 18)
 COMPOUND_HEAD = np.uint64(1 << 15)
 COMPOUND_TAIL = np.uint64(1 << 16)
 

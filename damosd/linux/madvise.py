@@ -96,6 +96,17 @@ def process_madvise(pidfd: int, vectors: np.ndarray, advice: Advice) -> np.ndarr
     return errnos
 
 
+def drain() -> None:
+    """Let pages that this CPU activated or deactivated come to their LRU lists now.
+
+    They wait in batches of up to 31 for each CPU, which MADV_COLD empties first, whatever it is given. A batch of a CPU
+    that this thread was on before is not reached.
+    """
+    with mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+        page[0] = 1
+        page.madvise(Advice.COLD)
+
+
 def probe() -> Feature:
     """Try MADV_COLD on a page of our own, through a pidfd as for any target."""
     with mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access.pagetable import PageTables
-from damosd.actions.advise import ACTIONS
+from damosd.actions.registry import make
 from damosd.actions.sieve import PageFilters, passed_bytes
 from damosd.linux import maps
 from damosd.linux.pidfd import Pidfd
@@ -21,16 +21,23 @@ if TYPE_CHECKING:
     from kernel.victims import Area
 
 
-def act(action: str, areas: Sequence[Area], *, filters: Sequence[PageFilter] = (), dry_run: bool = False) -> Outcome:
+def act(
+    action: str,
+    areas: Sequence[Area],
+    *,
+    filters: Sequence[PageFilter] = (),
+    dests: Sequence[tuple[int, int]] = (),
+    dry_run: bool = False,
+) -> Outcome:
     """Carry out an action on areas of one victim, each of which stands for a region, where pages pass the filters."""
     ranges = np.concatenate([area.range for area in areas])
     tables = PageTables(copies=4)
     try:
         with Pidfd(areas[0].victim.pid) as pidfd:
-            advise = ACTIONS[action](tables)
+            memory_action = make(action, tables, dests)
             space = tables.find(pidfd)
-            planned = advise.plan(maps.read(pidfd.proc), space, ranges, PageFilters(tables, filters))
-            return advise.apply(space, planned, dry_run=dry_run)
+            planned = memory_action.plan(maps.read(pidfd.proc), space, ranges, PageFilters(tables, filters))
+            return memory_action.apply(space, planned, dry_run=dry_run)
     finally:
         tables.close()
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import damosd
-from damosd.linux import caps, page_idle, soft_dirty, swap, thp, userfaultfd
+from damosd.linux import caps, numa, page_idle, process_vm, soft_dirty, swap, thp, userfaultfd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kernel
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
-PROBES = [caps.probe, page_idle.probe, soft_dirty.probe, swap.probe, thp.probe, userfaultfd.probe]
+PROBES = [
+    caps.probe,
+    numa.probe,
+    page_idle.probe,
+    process_vm.probe,
+    soft_dirty.probe,
+    swap.probe,
+    thp.probe,
+    userfaultfd.probe,
+]
 
 
 def run_doctor(*prefix: str, python: str = sys.executable) -> tuple[int, dict[str, Any], str]:

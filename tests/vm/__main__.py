@@ -20,6 +20,7 @@ def main() -> int:
     runner.add_argument("--la57", action="store_true", help="5-level page tables")
     runner.add_argument("--memory", default="1G", metavar="SIZE", help="default: %(default)s")
     runner.add_argument("--cpus", type=int, default=2, help="default: %(default)s")
+    runner.add_argument("--nodes", type=int, default=1, help="NUMA nodes, each with that memory; default: %(default)s")
     runner.add_argument("--append", default="", metavar="ARGUMENTS", help="more kernel arguments")
     runner.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="default: %(default)s")
     runner.add_argument("command", nargs="+", metavar="COMMAND")
@@ -35,7 +36,7 @@ def _list() -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    guest = Guest(KERNELS[args.kernel], args.la57, args.memory, args.cpus, args.append)
+    guest = Guest(KERNELS[args.kernel], args.la57, args.memory, args.cpus, args.append, args.nodes)
     try:
         outcome = run(guest, args.command, timeout_s=args.timeout, emit=_emit)
     except TimeoutError as error:

@@ -68,6 +68,20 @@ def test_a_guest_can_swap_to_zram(kernel: Kernel) -> None:
     assert "/dev/zram0" in output
 
 
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=lambda kernel: kernel.series)
+def test_memory_moves_between_nodes(kernel: Kernel) -> None:
+    """With two NUMA nodes the tests of migration pass, and hardly any is left out."""
+    options = ("-q", "-p", "no:cacheprovider", "-o", "timeout=900")
+    outcome, output = run_in(
+        Guest(kernel, memory="512M", append="numa_balancing=disable", nodes=2),
+        *("python", "-m", "pytest", "tests/kernel/test_migrate.py", *options),
+        timeout_s=1200,
+    )
+    assert outcome.exit_status == 0
+    assert "needs two NUMA nodes" not in output
+    assert not COMPLAINT.search(outcome.console), outcome.console
+
+
 def test_the_kernel_tests_pass(guest: Guest) -> None:
     """tests/kernel passes there, some of it really ran, and the kernel had nothing to complain about."""
     # Emulated, everything takes up to ten times as long: the project's own time limit is for real machines.

@@ -18,6 +18,7 @@ from damosd.config.problems import ConfigFileError
 from damosd.config.schemefile import load_scheme_file
 from damosd.damos.scheme import (
     Action,
+    Dest,
     Filter,
     FilterType,
     Goal,
@@ -155,12 +156,21 @@ def written_filter(memory: Filter) -> dict[str, Any]:
     return words
 
 
-@given(quota=quotas(), marks=watermarks(), kept=st.lists(filters(), max_size=4), snapshots=COUNTS)
+@given(
+    quota=quotas(),
+    marks=watermarks(),
+    kept=st.lists(filters(), max_size=4),
+    snapshots=COUNTS,
+    dests=st.lists(st.builds(Dest, COUNTS, COUNTS.filter(bool)), max_size=3).map(tuple),
+)
 def test_what_is_written_out_is_read_back(
-    load: Load, quota: Quota, marks: Watermarks, kept: list[Filter], snapshots: int
+    load: Load, quota: Quota, marks: Watermarks, kept: list[Filter], snapshots: int, dests: tuple[Dest, ...]
 ) -> None:
-    """A quota, watermarks and filters that are written in the file's words are read back as the same, to the digit."""
+    """A quota, watermarks, filters and nodes, written in the file's words, are read back as the same, to the digit."""
+    action = Action.MIGRATE_HOT if dests else Action.STAT
     data = {
+        "action": action,
+        "dests": [{"nid": dest.nid, "weight": dest.weight} for dest in dests],
         "quotas": written_quota(quota),
         "watermarks": {
             "metric": marks.metric,
@@ -173,7 +183,15 @@ def test_what_is_written_out_is_read_back(
         "max_nr_snapshots": snapshots,
     }
     assert load(data) == [
-        Scheme("mine", Action.STAT, quota=quota, watermarks=marks, filters=tuple(kept), max_nr_snapshots=snapshots)
+        Scheme(
+            "mine",
+            action,
+            quota=quota,
+            watermarks=marks,
+            filters=tuple(kept),
+            max_nr_snapshots=snapshots,
+            dests=dests,
+        )
     ]
 
 

@@ -71,7 +71,7 @@ def ordered(draw: st.DrawFn, most: int) -> Bounds:
     scheme=st.builds(
         Scheme,
         name=st.from_regex(r"[a-zé]([a-z -]*[a-z])?", fullmatch=True),
-        action=st.sampled_from(Action),
+        action=st.sampled_from([one for one in Action if not one.startswith("migrate")]),
         pattern=st.builds(
             AccessPattern,
             sz_bytes=ordered(MAX),

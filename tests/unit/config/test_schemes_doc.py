@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from damosd.config.dests import DestModel
 from damosd.config.filters import FilterModel
 from damosd.config.goals import GoalModel
 from damosd.config.models import SchemeModel
@@ -42,6 +43,6 @@ def test_every_key_and_word_is_explained() -> None:
     """No key of a scheme, and no word that one takes, is missing from the page's tables."""
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|(.*)$", DOC, re.MULTILINE)
     explained = {word for cells in rows for word in re.findall(r"`(\w+)`", "".join(cells))}
-    models = (SchemeModel, QuotaModel, WeightsModel, GoalModel, WatermarksModel, FilterModel)
+    models = (SchemeModel, QuotaModel, WeightsModel, GoalModel, WatermarksModel, FilterModel, DestModel)
     keys = {key for model in models for key in model.model_fields}
     assert explained >= {*keys, *Action, *GoalMetric, *Tuner, *WatermarkMetric, *FilterType}

@@ -64,13 +64,17 @@ def test_reclaim_has_the_defaults_of_the_kernels() -> None:
     )
 
 
-def test_lru_sort_is_the_cold_half_of_the_kernels() -> None:
-    """The lru_sort scheme has what DAMON_LRU_SORT gives its cold scheme: half of the time, two equal weights."""
-    (lru_sort,) = load_scheme_file(SCHEMES / "lru_sort.yaml")
-    assert lru_sort.action is Action.COLD
-    assert lru_sort.pattern.age == Bounds(120_000_000, UNLIMITED)
-    assert lru_sort.quota == Quota(time_ms=5, reset_interval_ms=1000, weights=Weights(nr_accesses=500, age=500))
-    assert lru_sort.watermarks == Watermarks(WatermarkMetric.FREE_MEM_RATE, 5_000_000, high=200, mid=150, low=50)
+def test_lru_sort_has_the_defaults_of_the_kernels() -> None:
+    """The lru_sort schemes are DAMON_LRU_SORT's as they are without any parameter: each has half of the time."""
+    hot, cold = load_scheme_file(SCHEMES / "lru_sort.yaml")
+    assert (hot.action, cold.action) == (Action.LRU_PRIO, Action.LRU_DEPRIO)
+    assert hot.pattern == AccessPattern(nr_accesses=Bounds(50, UNLIMITED), access_unit=AccessUnit.PERCENT)
+    assert cold.pattern == AccessPattern(
+        nr_accesses=Bounds(0, 0), age=Bounds(120_000_000, UNLIMITED), age_unit=AgeUnit.MICROSECONDS
+    )
+    for one in (hot, cold):
+        assert one.quota == Quota(time_ms=5, reset_interval_ms=1000, weights=Weights(nr_accesses=500, age=500))
+        assert one.watermarks == Watermarks(WatermarkMetric.FREE_MEM_RATE, 5_000_000, high=200, mid=150, low=50)
 
 
 def test_wss_is_the_kernels_selftest() -> None:

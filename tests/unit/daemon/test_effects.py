@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 
 from damosd.actions.base import Outcome
+from damosd.daemon import effects as effects_module
 from damosd.daemon.effects import Effects
-from damosd.damos.scheme import Action, Filter, FilterType, Scheme
+from damosd.damos.scheme import Action, Dest, Filter, FilterType, Scheme
 from damosd.errors import PrivilegeError, UnavailableError
-from damosd.linux import cgroup
+from damosd.linux import cgroup, numa
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from damosd.access.pagetable import PageTables
+    from damosd.actions.thp import Advisor
+    from damosd.ops.vaddr import Vaddr
 
 PAGE = 4096
 OUT = Scheme("out", Action.PAGEOUT)
@@ -36,7 +42,7 @@ def effects_on(monkeypatch: pytest.MonkeyPatch, to_do: Callable[[int, int], int]
     monkeypatch.setattr(Effects, "_do", do)
     nothing: Any = None
     effects = Effects(nothing, nothing, dry_run=False)
-    effects._actions[OUT.name, Action.PAGEOUT] = nothing
+    effects._actions[Action.PAGEOUT, (), ""] = nothing
     return effects
 
 
@@ -93,3 +99,32 @@ def test_a_cgroup_needs_a_hierarchy(monkeypatch: pytest.MonkeyPatch) -> None:
     scheme = Scheme("out", Action.PAGEOUT, filters=(Filter(FilterType.MEMCG, memcg_path="/a"),))
     with pytest.raises(UnavailableError, match="no hierarchy of cgroups"):
         Effects(nothing, nothing, dry_run=False).check(scheme)
+
+
+def test_schemes_share_an_action_only_with_the_same_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one scheme migrates to is nothing to another, also when one comes later; the nodes are looked for first."""
+    made: list[Any] = []
+    checked: list[set[int]] = []
+    monkeypatch.setattr(effects_module, "make", lambda action, tables, dests: made.append((action, dests)))
+    monkeypatch.setattr(numa, "check_nodes", checked.append)
+    effects = Effects(cast("Vaddr", None), cast("Advisor", None), dry_run=False)
+    effects._tables = cast("PageTables", object())
+    away = Scheme("away", Action.MIGRATE_COLD, dests=(Dest(1),))
+    spread = Scheme("spread", Action.MIGRATE_COLD, dests=(Dest(1, 3), Dest(2)))
+    effects.get_ready([away, replace(away, name="also"), OUT])
+    effects.get_ready([away, spread])
+    assert sorted(made) == [("migrate_cold", [(1, 1)]), ("migrate_cold", [(1, 3), (2, 1)]), ("pageout", [])]
+    assert checked == [{1}, {1, 2}]
+
+
+def test_nothing_begins_without_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schemes that cannot work here are refused as a whole."""
+
+    def refuse(_nodes: set[int]) -> None:
+        raise UnavailableError("only one")
+
+    monkeypatch.setattr(numa, "check_nodes", refuse)
+    effects = Effects(cast("Vaddr", None), cast("Advisor", None), dry_run=False)
+    with pytest.raises(UnavailableError):
+        effects.get_ready([OUT, Scheme("away", Action.MIGRATE_COLD, dests=(Dest(1),))])
+    assert not effects._actions

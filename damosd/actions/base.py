@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from damosd.actions.clip import Pieces, clip_to_mappings
+from damosd.actions.clip import Pieces, clip
 
 if TYPE_CHECKING:
     from damosd.access.pagetable import PageTables, Space
@@ -89,7 +89,7 @@ class MemoryAction(ABC):
 
         With `filters`, only pages that pass. Raises TargetGoneError; with filters also as they do.
         """
-        pieces = clip_to_mappings(ranges, mappings)
+        pieces = clip(ranges, mappings.accessible)
         if filters is not None:
             pieces = filters.pass_through(mappings, space, pieces)
         return Planned(self.align(space, pieces), pieces.bytes_per_region(len(ranges)))

@@ -4,12 +4,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from damosd.linux.maps import Mappings
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +47,6 @@ def clip(ranges: np.ndarray, allowed: np.ndarray) -> Pieces:
     start = np.maximum(ranges[owner, 0], allowed[index, 0])
     end = np.minimum(ranges[owner, 1], allowed[index, 1])
     return Pieces(np.stack((start, end), axis=1), owner)
-
-
-def clip_to_mappings(ranges: np.ndarray, mappings: Mappings) -> Pieces:
-    """Intersect `ranges` with the mappings that may be accessed and are not the kernel's own (vdso, vvar)."""
-    possible = [
-        permissions[:3] != "---" and not name.startswith("[v")  # vdso, vvar, vsyscall
-        for permissions, name in zip(mappings.permissions, mappings.names, strict=True)
-    ]
-    return clip(ranges, mappings.ranges[np.array(possible, bool)])
 
 
 def shrink(pieces: Pieces, size: int, at_start: np.ndarray, at_end: np.ndarray) -> Pieces:

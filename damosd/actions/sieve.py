@@ -15,9 +15,10 @@ import numpy as np
 
 from damosd.access.pages import Pages
 from damosd.access.pagetable import PAGE, PageTables, Space
-from damosd.actions.clip import Pieces, batches, clip_to_mappings
+from damosd.actions.clip import Pieces, batches, clip
 from damosd.actions.filters import PageFilter, PageKind, Verdict, join, keep
 from damosd.errors import UnavailableError
+from damosd.linux import cgroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,7 +101,7 @@ def passed_bytes(filters: PageFilters, mappings: Mappings, space: Space, ranges:
     For actions that only count. As everywhere here, address space counts that is mapped, in memory or not. Raises as
     `PageFilters.pass_through`.
     """
-    pieces = filters.pass_through(mappings, space, clip_to_mappings(ranges, mappings))
+    pieces = filters.pass_through(mappings, space, clip(ranges, mappings.accessible))
     return pieces.bytes_per_region(len(ranges))
 
 
@@ -126,6 +127,6 @@ def _belongs(one: PageFilter, pages: Pages, wanted: np.ndarray) -> np.ndarray:
 def _inode(one: PageFilter) -> int:
     """Return the inode of a filter's cgroup, 0 when there is none; looked up each time, as it may be made anew."""
     try:
-        return one.directory.stat().st_ino if one.directory else 0
-    except OSError:
+        return cgroup.inode(one.directory) if one.directory else 0
+    except UnavailableError:
         return 0

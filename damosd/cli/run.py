@@ -91,9 +91,9 @@ def main(args: argparse.Namespace) -> int:
 
     import structlog  # noqa: PLC0415  # these take most of the start-up time
 
-    from damosd.cli.explainer import Explainer  # noqa: PLC0415
-    from damosd.cli.logs import configure  # noqa: PLC0415
-    from damosd.daemon.session import Hooks, Session  # noqa: PLC0415
+    from damosd.cli.explainer import Explainer  # noqa: PLC0415  # loads numpy
+    from damosd.cli.logs import configure  # noqa: PLC0415  # loads structlog
+    from damosd.daemon.session import Hooks, Session  # noqa: PLC0415  # loads numpy
 
     configure(verbose=args.verbose)
     log = structlog.get_logger()
@@ -221,26 +221,26 @@ def _called(name: str) -> list[int]:
     return [p.pid for p in found if p.pid != os.getpid() and (p.info["name"] or "")[:15] == name[:15]]
 
 
-def _warn(log: object, schemes: list[Scheme], *, dry_run: bool) -> None:
+def _warn(log: Any, schemes: list[Scheme], *, dry_run: bool) -> None:
     """Say beforehand when a scheme cannot do what it is for."""
-    from damosd.daemon.metrics import check  # noqa: PLC0415
-    from damosd.damos.metrics import MetricUnavailableError  # noqa: PLC0415
-    from damosd.damos.scheme import Action  # noqa: PLC0415
-    from damosd.linux import swap  # noqa: PLC0415
+    from damosd.daemon.metrics import check  # noqa: PLC0415  # not for --help
+    from damosd.damos.metrics import MetricUnavailableError  # noqa: PLC0415  # not for --help
+    from damosd.damos.scheme import Action  # noqa: PLC0415  # not for --help
+    from damosd.linux import swap  # noqa: PLC0415  # loads numpy
 
     for scheme in schemes:
         for goal in scheme.quota.goals:
             try:
                 check(goal)
             except MetricUnavailableError as error:
-                log.warning(  # type: ignore[attr-defined]
+                log.warning(
                     "a goal cannot be read, its scheme waits until it can",
                     scheme=scheme.name,
                     reason=str(error),
                     hint=error.hint,
                 )
     if not dry_run and any(scheme.action is Action.PAGEOUT for scheme in schemes) and not swap.free_bytes():
-        log.warning(  # type: ignore[attr-defined]
+        log.warning(
             "no swap is free: pageout can only drop pages of files, anonymous memory stays",
             hint="make swap, for example with zram: zramctl, mkswap, swapon",
         )
@@ -249,18 +249,18 @@ def _warn(log: object, schemes: list[Scheme], *, dry_run: bool) -> None:
 def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Status], None]:
     """Return what shows a status, as the options and the terminal ask."""
     if args.json:
-        from damosd.report.status import as_json  # noqa: PLC0415
+        from damosd.report.status import as_json  # noqa: PLC0415  # only --json needs it
 
         return lambda status: _say(json.dumps(as_json("status", status)))
     if sys.stdout and sys.stdout.isatty() and not args.explain:  # there is none when it was closed
-        from rich.live import Live  # noqa: PLC0415
+        from rich.live import Live  # noqa: PLC0415  # only a terminal shows a table
 
-        from damosd.report.table import status_table  # noqa: PLC0415
+        from damosd.report.table import status_table  # noqa: PLC0415  # loads rich
 
         live = stack.enter_context(Live(auto_refresh=False))
         return lambda status: live.update(status_table(status), refresh=True)
 
-    from damosd.report.text import status_line  # noqa: PLC0415
+    from damosd.report.text import status_line  # noqa: PLC0415  # not for --help
 
     return lambda status: _say(status_line(status))
 
@@ -283,10 +283,10 @@ def _say(text: str) -> None:
 
 def _show_summary(args: argparse.Namespace, summary: Summary) -> None:
     if args.json:
-        from damosd.report.status import as_json  # noqa: PLC0415
+        from damosd.report.status import as_json  # noqa: PLC0415  # only --json needs it
 
         _say(json.dumps(as_json("summary", summary)))
         return
-    from damosd.report.text import summary_lines  # noqa: PLC0415
+    from damosd.report.text import summary_lines  # noqa: PLC0415  # not for --help
 
     _say("\n".join(summary_lines(summary)))

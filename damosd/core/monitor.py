@@ -134,6 +134,11 @@ class Monitor:
             self._next_update = self.passed
             self._refit()
 
+    def stop_without_targets(self) -> None:
+        """Stop when no target is left: for those who hear of an end while it pauses; else it finds out by itself."""
+        if self.running and not any(map(self._operations.target_valid, range(self._operations.nr_targets))):
+            self.stop()
+
     def snapshot(self) -> Snapshot:
         """Return what is known now. In mid-aggregation nr_accesses blends in the last interval's share."""
         self._count()
@@ -205,21 +210,22 @@ class Monitor:
 
     def _reread(self, targets: Iterable[int]) -> None:
         """Fit the regions of `targets` to their mappings; stop when no target is left."""
+        changed = False
         for target in targets:
             mapped = self._operations.update(target)
             if mapped is self._mapped.get(target):
                 continue
-            self._mapped[target] = mapped
+            self._mapped[target], changed = mapped, True
             self._count()
             self._counting = False
             known = set_regions(self.regions.of(target), target, three_ranges(mapped), self.attrs.min_region_sz)
             self.regions = self.regions.replace(target, known)
-        self._limit = size_limit(self.regions, self.attrs)
-        self._stretched = True
-        if self.passed == 0:
-            self.regions = cut_to_limit(self.regions, self._limit)
-        if not any(map(self._operations.target_valid, range(self._operations.nr_targets))):
-            self.stop()
+        if changed:
+            self._limit = size_limit(self.regions, self.attrs)
+            self._stretched = True
+            if self.passed == 0:
+                self.regions = cut_to_limit(self.regions, self._limit)
+        self.stop_without_targets()
 
     def _drop_changed(self) -> None:
         """Begin anew on targets whose address space is another one."""

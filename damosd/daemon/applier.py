@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from damosd.actions.base import Outcome, Results
-from damosd.core.operations import Acted
 from damosd.errors import PrivilegeError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from damosd.core.attrs import Attrs
+    from damosd.core.operations import Acted
     from damosd.core.snapshot import Snapshot
     from damosd.daemon.effects import Effects
     from damosd.damos.engine import Engine, Plan
@@ -56,13 +56,15 @@ class Applier:
         self._effects.begin_round()
         self._find_refused()
         planned = self.engine.plan(snapshot, explain=self._on_explain is not None)
+        for index in {plan.scheme for plan in planned.plans}:
+            self.engine.states[index].failed = ""
         for plan in planned.plans:
             begun = time.monotonic_ns()
             outcome = self._carry_out(plan)
             self.engine.account(plan, outcome.applied, outcome.passed, time.monotonic_ns() - begun)
         if self._on_explain and planned.explanations:
             self._on_explain(tuple(map(self._with_outcome, planned.explanations)))
-        return Acted(planned.source, planned.start, planned.acted)
+        return planned.regions
 
     def _with_outcome(self, explanation: Explanation) -> Explanation:
         tried = next(state.tried for state in self.engine.states if state.scheme.name == explanation.scheme)
@@ -75,10 +77,10 @@ class Applier:
     def _find_refused(self) -> None:
         """Keep schemes back whose filters cannot work here, as long as that is so."""
         for state in self.engine.states:
+            state.refused = ""
             if state.scheme.filters:
                 try:
                     self._effects.check(state.scheme)
-                    state.refused = ""
                 except (UnavailableError, PrivilegeError) as error:
                     state.refused = str(error)
 
@@ -87,7 +89,7 @@ class Applier:
         try:
             outcome = self._effects.do(state.scheme, plan.target, plan.ranges, plan.settled)
         except (UnavailableError, PrivilegeError) as error:
-            state.refused = str(error)
+            state.failed = str(error)
             outcome = Outcome.nothing(len(plan.ranges))
         self.results.setdefault(state.scheme.name, Results()).add(outcome)
         return outcome

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,17 +128,16 @@ class Effects:
 
     def _filters_of(self, scheme: Scheme) -> PageFilters | None:
         if scheme.filters not in self._filters:
-            on_pages = [_page_filter(one) for one in scheme.filters if not one.type.is_core]
+            on_pages = [self._page_filter(one) for one in scheme.filters if not one.type.is_core]
             assert self._tables is not None or not on_pages
             self._filters[scheme.filters] = PageFilters(self._tables, on_pages) if on_pages and self._tables else None
         return self._filters[scheme.filters]
 
+    @cached_property
+    def _hierarchies(self) -> cgroup.Hierarchies:
+        # Once: a scheme whose cgroup is not there asks in every round, and mounts do not come and go as cgroups do.
+        return cgroup.hierarchies()
 
-def _page_filter(one: Filter) -> PageFilter:
-    directory = None
-    if one.memcg_path:
-        memory = cgroup.hierarchies().memory
-        if memory is None:
-            raise UnavailableError("no cgroup hierarchy with the memory controller is mounted")
-        directory = cgroup.directory(memory, one.memcg_path)
-    return PageFilter(PageKind(one.type), one.matching, one.allow, directory, one.hugepage_size, one.mapping)
+    def _page_filter(self, one: Filter) -> PageFilter:
+        directory = cgroup.directory(self._hierarchies.memory, one.memcg_path) if one.memcg_path else None
+        return PageFilter(PageKind(one.type), one.matching, one.allow, directory, one.hugepage_size, one.mapping)

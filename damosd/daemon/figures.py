@@ -83,7 +83,7 @@ class Figures:
             nr_snapshots=state.nr_snapshots,
             quota_bytes=quota.effective_bytes if scheme.quota.limits else None,
             charged_bytes=quota.charged_bytes,
-            inactive=state.inactive(),
+            inactive=state.idle(),
             last_tried_bytes=sum(tried.total_bytes for tried in state.tried),
             goal_score=quota.score,
             errors=dict(results.errors),

@@ -67,9 +67,8 @@ class Session:
     ) -> None:
         self._hooks = hooks
         self._operations = Vaddr(pids)
-        self.metrics = metrics or SystemMetrics(self._operations.pidfds)
         effects = Effects(self._operations, dry_run=dry_run)
-        self.engine = Engine(schemes, attrs, self.metrics, effects)
+        self.engine = Engine(schemes, attrs, metrics or SystemMetrics(self._operations.pidfds), effects)
         self._applier = Applier(self.engine, effects, hooks.on_explain)
         self._monitor = Monitor(
             attrs,
@@ -127,8 +126,8 @@ class Session:
                 next_step = max(next_step, self._asleep_until())
             woken = waiter.until(min(next_step, next_status, end))
             now = time.monotonic()
-            if woken and self._paused and not self._operations.any_valid():
-                self._monitor.stop()
+            if woken and self._paused:
+                self._monitor.stop_without_targets()
             if now >= end:
                 self.stop("the duration is over")
                 return

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from damosd.core.operations import Acted
 from damosd.damos.pick import Picked, pick
 from damosd.damos.prospects import WholeRegions
-from damosd.damos.scheme import Action, Scheme, WatermarkMetric
+from damosd.damos.scheme import Action, GoalMetric, Scheme, WatermarkMetric
 from damosd.damos.state import SchemeState
 from damosd.damos.stats import Stats, TriedRegions
 from damosd.damos.work import Work
@@ -52,16 +53,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What the schemes that are due do now, in their order, and how that leaves the regions.
+    """What the schemes that are due do now, in their order, and how that leaves the `regions` of the snapshot.
 
-    `source`: of which region of the snapshot each region now is, `start`: where it begins (int64); `acted`: whether one
-    was acted on, so that its age starts again (bool). `explanations`: of all schemes, if they were asked for.
+    `explanations`: one of each scheme that is due, if they were asked for.
     """
 
     plans: tuple[Plan, ...]
-    source: np.ndarray
-    start: np.ndarray
-    acted: np.ndarray
+    regions: Acted
     explanations: tuple[Explanation, ...] = ()
 
 
@@ -69,8 +67,8 @@ class Engine:
     """Runs `schemes` against snapshots, each every `apply_interval_us` or aggregation interval.
 
     Planning reads nothing but what it is given: the same snapshots, `metrics` and `prospects` (by default: all of a
-    region is to do, as in the kernel) make the same plans. `watches_marks`
-    tells whether watermarks may make all schemes inactive, so that nothing has to be monitored.
+    region is to do, as in the kernel) make the same plans. `watches_marks` tells whether watermarks may make all
+    schemes inactive, so that nothing has to be monitored.
     """
 
     def __init__(
@@ -124,7 +122,7 @@ class Engine:
         """Tell the current value of a scheme's `goal`-th goal, which must be user_input. Raises UsageError."""
         for state in self.states:
             goals = state.scheme.quota.goals
-            if state.scheme.name == scheme and 0 <= goal < len(goals) and goals[goal].metric == "user_input":
+            if state.scheme.name == scheme and 0 <= goal < len(goals) and goals[goal].metric is GoalMetric.USER_INPUT:
                 state.quota.user_inputs[goal] = value
                 return
         raise UsageError(f"there is no scheme {scheme!r} whose goal {goal} is user_input")
@@ -159,7 +157,7 @@ class Engine:
             plans += _plans(index, picked, work.snapshot)
             if self.states[index].scheme.action is not Action.STAT:
                 work.act(picked.rows)
-        return Round(tuple(plans), work.source, work.snapshot.start, work.acted, tuple(explanations))
+        return Round(tuple(plans), Acted(work.source, work.snapshot.start, work.acted), tuple(explanations))
 
     def account(self, plan: Plan, applied: np.ndarray, passed: np.ndarray | None = None, elapsed_ns: int = 0) -> None:
         """Take in what became of `plan`: `applied` bytes of each range, those that filters let pass, and its time.
@@ -193,7 +191,7 @@ def _plans(scheme: int, picked: Picked, snapshot: Snapshot) -> list[Plan]:
             picked.settled[part],
             charged,
             snapshot.nr_accesses[part],
-            snapshot.age[part].copy(),
+            snapshot.age[part],
         )
         for part, charged in zip(np.split(rows, cuts), np.split(picked.charged, cuts), strict=True)
     ]

@@ -74,10 +74,15 @@ class QuotaState:
         except MetricUnavailableError as error:
             self.blocked = str(error)
 
-    def begin_anew(self) -> None:
-        """Find out soon what may be done: the limits are others now."""
-        self._over, self.blocked = True, ""
-        self.user_inputs.clear()
+    def take_over(self, old: Quota, new: Quota) -> None:
+        """Go on with a quota that may be another: then find out soon what may be done by it.
+
+        What users have told stays with the goals that it was told to.
+        """
+        if new != old:
+            self._over, self.blocked = True, ""
+        if new.goals != old.goals:
+            self.user_inputs.clear()
 
     def settle(self, quota: Quota, tried: np.ndarray, applied: np.ndarray) -> None:
         """Charge only a part of what failed, of regions that are charged in full so far (bytes, int64)."""

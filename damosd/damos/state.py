@@ -21,7 +21,8 @@ class SchemeState:
 
     `next_apply` counts sampling intervals; `nr_snapshots` those that it went through to the end, one for each target,
     as the kernel does; `tried`: what it tried last, by target. `refused` tells why whoever carries plans out cannot do
-    so for this scheme now, or is empty.
+    so for this scheme now, `failed` why the last plans were not carried out, which does not keep it from trying again;
+    or they are empty.
     """
 
     scheme: Scheme
@@ -33,6 +34,11 @@ class SchemeState:
     watermark: WatermarkState = field(default_factory=WatermarkState)
     tried: list[TriedRegions] = field(default_factory=list)
     refused: str = ""
+    failed: str = ""
+
+    def idle(self) -> str:
+        """Return what there is to tell of why nothing is done: that it is inactive, or what failed last."""
+        return self.inactive() or self.failed
 
     def inactive(self) -> str:
         """Return why the scheme does nothing now, whatever the regions are; empty when it works."""
@@ -57,6 +63,5 @@ class SchemeState:
         """Go on as `scheme`. What has changed in it begins anew; statistics and what is charged stay."""
         if scheme.watermarks != self.scheme.watermarks:
             self.watermark = WatermarkState()
-        if scheme.quota != self.scheme.quota:
-            self.quota.begin_anew()
-        self.scheme = scheme
+        self.quota.take_over(self.scheme.quota, scheme.quota)
+        self.scheme, self.failed = scheme, ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from damosd.errors import PrivilegeError, TargetGoneError
 _LINE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) (....) [0-9a-f]+ \S+ (\d+) *(.*)$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: `accessible` is kept
 class Mappings:
     """The mappings of one process, by address.
 
@@ -33,6 +34,15 @@ class Mappings:
 
     def __len__(self) -> int:
         return len(self.ranges)
+
+    @cached_property
+    def accessible(self) -> np.ndarray:
+        """The ranges that may be accessed and are not the kernel's own: int64, shape (m, 2)."""
+        which = [
+            permissions[:3] != "---" and not name.startswith("[v")  # vdso, vvar, vsyscall
+            for permissions, name in zip(self.permissions, self.names, strict=True)
+        ]
+        return self.ranges[np.array(which, bool)]
 
 
 def parse(text: bytes) -> Mappings:

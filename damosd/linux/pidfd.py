@@ -16,7 +16,10 @@ from damosd.linux.feature import Feature
 
 
 class Pidfd:
-    """One process, held by descriptor: `fd` to act on it, `proc` to read /proc by; `pid` is for messages only."""
+    """One process, held by descriptor: `fd` to act on it, `proc` to read /proc by; `pid` is for messages only.
+
+    `directory` is the descriptor behind `proc`.
+    """
 
     def __init__(self, pid: int) -> None:
         """Hold process `pid`. Raise TargetGoneError when there is none."""
@@ -31,11 +34,11 @@ class Pidfd:
             ) from error
         self.pid = pid
         try:
-            self._directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY)
+            self.directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY)
         except OSError as error:
             os.close(self.fd)
             raise TargetGoneError(f"process {pid} has ended") from error
-        self.proc = f"/proc/self/fd/{self._directory}"
+        self.proc = f"/proc/self/fd/{self.directory}"
         if self.ended():  # the number may have been used again between the two opens
             self.close()
             raise TargetGoneError(f"process {pid} has ended")
@@ -50,7 +53,7 @@ class Pidfd:
         """Let go of the process."""
         if self.fd >= 0:
             os.close(self.fd)
-            os.close(self._directory)
+            os.close(self.directory)
             self.fd = -1
 
     def __enter__(self) -> Self:

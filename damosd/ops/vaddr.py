@@ -116,10 +116,6 @@ class Vaddr:
         """Tell whether the target still exists."""
         return not self._check.ended(target) and not self.pidfds[target].ended()
 
-    def any_valid(self) -> bool:
-        """Tell whether any target still exists."""
-        return any(map(self.target_valid, range(self.nr_targets)))
-
     def cleanup(self) -> None:
         """Let go of all targets."""
         self._held.close()

@@ -39,11 +39,12 @@ class SchemeStatus:
 
     `sz_ops_filter_passed`: bytes that filters on pages let through; `qt_exceeds`: quota windows that were used up;
     `nr_snapshots`: snapshots it went through. `quota_bytes` may be charged in the present window (None: no quota),
-    `charged_bytes` are. `inactive` tells why it does nothing now, or is empty. `errors` counts refusals of the kernel
-    by errno name. `effect`: bytes that changed, by how (`damosd.actions.base.Effect`); `undone`: bytes that could not
-    be changed, by the reason. `targets`: what was done to each, in their order. `last_tried_bytes` were tried in the
-    last application; `goal_score` is how near the quota's goals are, 10,000 when reached, None where none is fed back.
-    In a dry run, applied is what there would have been to do.
+    `charged_bytes` are. `inactive` tells why it does nothing now, or what it was refused when it last tried, or is
+    empty. `errors` counts refusals of the kernel by errno name. `effect`: bytes that changed, by how
+    (`damosd.actions.base.Effect`); `undone`: bytes that could not be changed, by the reason. `targets`: what was done
+    to each, in their order. `last_tried_bytes` were tried in the last application; `goal_score` is how near the quota's
+    goals are, 10,000 when reached, None where none is fed back. In a dry run, applied is what there would have been to
+    do.
     """
 
     name: str

@@ -13,7 +13,7 @@ import pytest
 from bench.lab.zram import ZramSwap, zram_swap
 from damosd.linux import swap
 from kernel.rounds import Rounds
-from kernel.victims import Victim
+from kernel.victims import MIB, Victim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +49,17 @@ def victim(new_victim: Callable[[], Victim]) -> Victim:
 def another(new_victim: Callable[[], Victim]) -> Victim:
     """A second victim."""
     return new_victim()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file whose pages are clean."""
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.write(os.urandom(4 * MIB))
+        file.flush()
+        os.fsync(file.fileno())
+    return path
 
 
 @pytest.fixture

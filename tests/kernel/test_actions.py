@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,17 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kernel.victims import Area, Victim
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A file whose pages are clean."""
-    path = tmp_path / "file"
-    with path.open("wb") as file:
-        file.write(os.urandom(4 * MIB))
-        file.flush()
-        os.fsync(file.fileno())
-    return path
 
 
 def accessed_bytes(area: Area) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from damosd.access.pagetable import PageTables
-from damosd.actions.clip import clip_to_mappings
+from damosd.actions.clip import clip
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.sieve import PageFilters
 from damosd.errors import TargetGoneError
@@ -33,17 +33,6 @@ UNMAPPED, ACTIVE = (PageFilter(kind, allow=True) for kind in (PageKind.UNMAPPED,
 NOT_OLD = PageFilter(PageKind.YOUNG, matching=False, allow=False)
 HEAP = PageFilter(PageKind.MAPPING, mapping="[heap]", allow=True)
 KPF_ACTIVE = 6
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A file whose pages are clean."""
-    path = tmp_path / "file"
-    with path.open("wb") as file:
-        file.write(os.urandom(4 * MIB))
-        file.flush()
-        os.fsync(file.fileno())
-    return path
 
 
 @pytest.fixture
@@ -228,7 +217,7 @@ def test_a_target_that_is_gone(victim: Victim, one: PageFilter) -> None:
         with Pidfd(victim.pid) as pidfd:
             space, mappings = tables.find(pidfd), maps.read(pidfd.proc)
             filters = PageFilters(tables, [one])
-            pieces = clip_to_mappings(area.range, mappings)
+            pieces = clip(area.range, mappings.accessible)
             filters.pass_through(mappings, space, pieces)
             victim.process.kill()
             victim.gone()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import damosd
 from kernel import truth
 
 if TYPE_CHECKING:
@@ -55,12 +54,3 @@ def test_planning(victim: Victim, tmp_path: Path) -> None:
     assert re.search(r"would make \d+ ranges cold, from 0x", shown)
     assert re.search(r"TOO_OLD \d+ regions", shown)
     assert not truth.swapped(area).any()
-
-
-def test_every_name_can_be_had() -> None:
-    """What the package promises is there, and nothing else pretends to be."""
-    for name in dir(damosd):
-        getattr(damosd, name)
-    assert {"Session", "Engine", "Scheme", "Snapshot", "load_scheme_files"} <= set(dir(damosd))
-    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        _ = damosd.Nothing  # type: ignore[attr-defined]

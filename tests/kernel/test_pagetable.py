@@ -224,7 +224,7 @@ def test_a_process_that_has_ended_is_gone(victim: Victim, tables: PageTables) ->
     with Pidfd(victim.pid) as pidfd:
         space = tables.find(pidfd)
         victim.process.kill()
-        victim.process.stdout.read()  # type: ignore[union-attr]
+        victim.process.stdout.read()  # type: ignore[union-attr]  # it is a pipe
         while not pidfd.ended():
             pass
         for _ in range(2):

@@ -222,7 +222,7 @@ def exec_again() -> None:
 
 def rename(comm: str) -> None:
     """Take another name."""
-    with open("/proc/self/comm", "w", encoding="utf-8") as file:  # noqa: PTH123
+    with open("/proc/self/comm", "w", encoding="utf-8") as file:  # noqa: PTH123  # it imports no more than it must
         file.write(comm)
 
 

@@ -24,5 +24,5 @@ def snapshot(
         end=end,
         nr_accesses=np.array(nr_accesses, np.int64),
         age=np.array(ages, np.int64),
-        observed=np.array(observed or [True] * len(sizes)),
+        observed=np.array(observed or [True] * len(sizes), bool),
     )

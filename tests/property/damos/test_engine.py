@@ -166,16 +166,17 @@ def test_one_scheme_does_what_the_plain_model_does(rounds: list[Snapshot], schem
 def test_cutting_keeps_what_there_was(snapshot: Snapshot, chosen: list[Scheme]) -> None:
     """Pieces tile their regions; what was acted on is a whole piece, and only it."""
     done = Engine(chosen, ATTRS, Readings()).plan(snapshot)
-    pieces = snapshot.pieces(done.source, done.start)
+    source, start, acted_on = done.regions
+    pieces = snapshot.pieces(source, start)
     assert (pieces.size > 0).all()
-    assert np.bincount(done.source, weights=pieces.size, minlength=len(snapshot)).tolist() == snapshot.size.tolist()
+    assert np.bincount(source, weights=pieces.size, minlength=len(snapshot)).tolist() == snapshot.size.tolist()
     acted = {
         taken
         for index, scheme in enumerate(chosen)
         if scheme.action is not Action.STAT
         for taken in as_tuples(done, index)
     }
-    covered = sum(int(size) for size in pieces.size[done.acted])
+    covered = sum(int(size) for size in pieces.size[acted_on])
     assert covered == sum(int(size) for size in _union(acted))
 
 
@@ -209,7 +210,7 @@ def test_inactive_watermarks_mean_an_empty_plan(snapshot: Snapshot, chosen: list
     engine = Engine([replace(scheme, watermarks=marks) for scheme in chosen], ATTRS, Readings(free=501))
     done = engine.plan(snapshot, explain=True)
     assert not done.plans
-    assert not done.acted.any()
+    assert not done.regions.acted.any()
     assert all("above the high watermark" in explanation.inactive for explanation in done.explanations)
 
 

@@ -16,7 +16,7 @@ from support.tables import BASE, CHUNKS, EDGES, NR_CHUNKS, SPACE, Tables
 
 from damosd.access.pagetable import CHUNK, PAGE, PageTables
 from damosd.actions import sieve
-from damosd.actions.clip import clip_to_mappings
+from damosd.actions.clip import clip
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.sieve import PageFilters, passed_bytes
 from damosd.errors import UnavailableError
@@ -77,7 +77,7 @@ def test_what_passes(
     ranges = BASE + np.array(list(zip(edges[::2], edges[1::2], strict=False)), np.int64) * PAGE
     page_filters = PageFilters(cast("PageTables", tables), filters)
     with patch.object(sieve, "_BATCH_BYTES", data.draw(st.sampled_from([7 * PAGE, CHUNK, 64 * CHUNK]))):
-        kept = page_filters.pass_through(mappings, SPACE, clip_to_mappings(ranges, mappings))
+        kept = page_filters.pass_through(mappings, SPACE, clip(ranges, mappings.accessible))
         counted = passed_bytes(page_filters, mappings, SPACE, ranges)
     expected = []
     for owner, (start, end) in enumerate(((ranges - BASE) // PAGE).tolist()):

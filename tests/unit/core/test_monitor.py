@@ -295,6 +295,21 @@ def test_pause() -> None:
     assert monitor.passed == 40
 
 
+def test_an_end_while_it_pauses() -> None:
+    """It stops when it is asked to look, but only without the last target; asked again, nothing is let go twice."""
+    operations = FakeOperations([counted_page(), counted_page(number=1)])
+    monitor = _started(operations)
+    monitor.pause()
+    operations.end(0)
+    monitor.stop_without_targets()
+    assert monitor.running
+    operations.end(1)
+    monitor.stop_without_targets()
+    monitor.stop_without_targets()
+    assert not monitor.running
+    assert operations.cleanups == 1
+
+
 def test_steps_that_schemes_and_updates_cut_short_lose_no_sample() -> None:
     """Stops in mid-aggregation, whatever for, leave the counts alone."""
     operations = FakeOperations([counted_page(13, 20, 1)])

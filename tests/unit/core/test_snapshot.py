@@ -91,7 +91,7 @@ def test_what_it_tells_about_itself() -> None:
     assert snapshot.size.sum() == 30 * PAGE
     assert snapshot.working_set_bytes() == 3 * PAGE
     with pytest.raises(FrozenInstanceError):
-        snapshot.passed = 0  # type: ignore[misc]
+        snapshot.passed = 0  # type: ignore[misc]  # it is frozen
 
 
 def test_a_snapshot_stays_as_it_is() -> None:

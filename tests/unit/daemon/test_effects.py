@@ -10,11 +10,13 @@ import pytest
 
 from damosd.actions.base import Outcome
 from damosd.daemon.effects import Effects
-from damosd.damos.scheme import Action, Scheme
+from damosd.damos.scheme import Action, Filter, FilterType, Scheme
 from damosd.errors import PrivilegeError, UnavailableError
+from damosd.linux import cgroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PAGE = 4096
 OUT = Scheme("out", Action.PAGEOUT)
@@ -65,3 +67,29 @@ def test_counting_needs_no_memory() -> None:
     effects, count = Effects(nothing, dry_run=False), Scheme("count", Action.STAT)
     assert effects.measure(count, np.zeros(1, int), np.array([[0, 5 * PAGE]]), NO).tolist() == [5 * PAGE]
     assert effects.cut(count, 0, (PAGE, 9 * PAGE), 2 * PAGE, settled=False) == 3 * PAGE
+
+
+def test_a_cgroup_is_waited_for_without_reading_the_mounts_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A scheme is refused, round after round, until its cgroup is there."""
+    found = iter([cgroup.Hierarchies(tmp_path, None)])
+    monkeypatch.setattr(cgroup, "hierarchies", lambda: next(found))
+    nothing: Any = None
+    effects = Effects(nothing, dry_run=False)
+    monkeypatch.setattr(effects, "_tables", object())
+    scheme = Scheme("out", Action.PAGEOUT, filters=(Filter(FilterType.MEMCG, memcg_path="/a"),))
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match=f"there is no cgroup {tmp_path}/a"):
+            effects.check(scheme)
+    (tmp_path / "a").mkdir()
+    effects.check(scheme)
+
+
+def test_a_cgroup_needs_a_hierarchy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none has the memory controller the scheme is refused, with how to mount one."""
+    monkeypatch.setattr(cgroup, "hierarchies", lambda: cgroup.Hierarchies(None, None))
+    nothing: Any = None
+    scheme = Scheme("out", Action.PAGEOUT, filters=(Filter(FilterType.MEMCG, memcg_path="/a"),))
+    with pytest.raises(UnavailableError, match="no hierarchy of cgroups"):
+        Effects(nothing, dry_run=False).check(scheme)

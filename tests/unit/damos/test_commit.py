@@ -271,11 +271,13 @@ def test_user_input_for_what_is_no_such_goal(scheme: str, goal: int) -> None:
     assert not any(state.quota.user_inputs for state in engine.states)
 
 
-def test_user_input_stays_with_the_quota_it_was_told_to() -> None:
-    """Another quota's file says what is known by then."""
+def test_user_input_stays_with_the_goals_it_was_told_to() -> None:
+    """Whatever else is changed in the quota; with other goals, the file says what is known by then."""
     engine = Engine([INPUTS], Attrs(), Readings())
     engine.set_user_input("out", 7, goal=1)
-    engine.commit([replace(INPUTS, action=Action.COLD)])
-    assert engine.states[0].quota.user_inputs == {1: 7}
-    engine.commit([replace(INPUTS, quota=replace(INPUTS.quota, sz_bytes=MIB))])
+    for changed in (replace(INPUTS, action=Action.COLD), replace(INPUTS, quota=replace(INPUTS.quota, sz_bytes=MIB))):
+        engine.commit([changed])
+        assert engine.states[0].quota.user_inputs == {1: 7}
+    told = (INPUTS.quota.goals[0], replace(INPUTS.quota.goals[1], current_value=50))
+    engine.commit([replace(INPUTS, quota=replace(INPUTS.quota, goals=told))])
     assert engine.states[0].quota.user_inputs == {}

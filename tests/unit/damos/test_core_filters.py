@@ -134,7 +134,7 @@ def test_what_is_rejected_is_not_tried_and_keeps_its_age() -> None:
     [plan] = done.plans
     assert (plan.ranges // PAGE).tolist() == [[0, 2], [5, 8]]
     assert plan.settled.tolist() == [False, False]
-    assert done.acted.tolist() == [True, False, True]
+    assert done.regions.acted.tolist() == [True, False, True]
     engine.account(plan, plan.charged)
     assert (engine.states[0].stats.nr_tried, engine.states[0].stats.sz_tried) == (2, 5 * PAGE)
 

@@ -24,7 +24,7 @@ def test_a_plan_is_the_matched_regions() -> None:
     assert [(plan.scheme, plan.target, plan.ranges.tolist()) for plan in done.plans] == [
         (0, 0, [[0, PAGE], [3 * PAGE, 6 * PAGE]])
     ]
-    assert done.acted.tolist() == [True, False, True]
+    assert done.regions.acted.tolist() == [True, False, True]
 
 
 def test_targets_are_planned_apart() -> None:
@@ -51,7 +51,7 @@ def test_a_region_that_was_acted_on_is_new_to_the_next_scheme() -> None:
     assert [(plan.scheme, len(plan.ranges)) for plan in done.plans] == [(0, 2), (1, 2), (2, 2)]
     done = Engine([counting, young], Attrs(), Readings()).plan(REGIONS)
     assert [plan.scheme for plan in done.plans] == [0]
-    assert not done.acted.any()
+    assert not done.regions.acted.any()
 
 
 def test_each_scheme_has_its_own_interval() -> None:

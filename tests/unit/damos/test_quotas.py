@@ -99,8 +99,8 @@ def test_the_last_region_is_cut_to_whole_pages() -> None:
     runs = Runs(Scheme("s", Action.PAGEOUT, quota=quota(2.5)))
     done = runs.plan(pages(1, 4))
     assert (done.plans[0].ranges // PAGE).tolist() == [[0, 1], [1, 2]]
-    assert ((done.start // PAGE).tolist(), done.source.tolist()) == ([0, 1, 2], [0, 1, 1])
-    assert done.acted.tolist() == [True, True, False]
+    assert ((done.regions.start // PAGE).tolist(), done.regions.source.tolist()) == ([0, 1, 2], [0, 1, 1])
+    assert done.regions.acted.tolist() == [True, True, False]
     assert runs.state.quota.charged_bytes == 2 * PAGE
 
 

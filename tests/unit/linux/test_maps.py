@@ -53,6 +53,22 @@ def test_the_vsyscall_page_is_left_out() -> None:
     assert len(maps.parse(b"00400000-00452000 r-xp 00000000 08:02 1 /tmp/[vsyscall]\n")) == 1
 
 
+def test_what_may_be_accessed() -> None:
+    """Not what is only reserved, nor the kernel's own pages; execute-only memory may."""
+    found = maps.parse(
+        b"1000-2000 ---p 00000000 00:00 0\n"
+        b"2000-3000 --xp 00000000 00:00 0\n"
+        b"3000-5000 rw-p 00000000 00:00 0 [heap]\n"
+        b"5000-6000 ---s 00000000 00:05 7 /dev/zero\n"
+        b"6000-7000 r--p 00000000 00:00 0 [vvar]\n"
+        b"7000-8000 r-xp 00000000 00:00 0 [vdso]\n"
+        b"8000-9000 r--p 00000000 08:02 1 /tmp/[vdso]\n"
+    )
+    assert found.accessible.tolist() == [[0x2000, 0x3000], [0x3000, 0x5000], [0x8000, 0x9000]]
+    assert found.accessible is found.accessible
+    assert maps.parse(b"").accessible.shape == (0, 2)
+
+
 def test_a_name_that_is_no_utf_8_is_kept() -> None:
     """It can be turned back into the bytes it was."""
     [name] = maps.parse(b"00400000-00452000 r-xp 00000000 08:02 1 /tmp/\xff\n").names

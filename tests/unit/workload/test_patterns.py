@@ -108,4 +108,4 @@ def test_a_size_is_rounded_up_to_pages() -> None:
 def test_what_makes_no_sense_is_refused_by_name(pattern: Pattern, wrong: dict[str, float], named: str) -> None:
     """The message names the option that is wrong."""
     with pytest.raises(UsageError, match=named):
-        Options(pattern, **({"size_bytes": 1 << 20} | wrong))  # type: ignore[arg-type]
+        Options(pattern, **({"size_bytes": 1 << 20} | wrong))  # type: ignore[arg-type]  # values of any option

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One injection: hold a thread, have it make some calls, let it go as if nothing had been.
+
+From the first change of its registers on, the thread would find its way home without us: wherever we stop being there,
+it ends the call that it is in, returns into the signal frame below its stack, and so gets back what it had. The order
+of the steps is what makes that true; do not change it without reading the comments.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from damosd.errors import TargetGoneError
+from damosd.inject import frame, memory, xstate
+from damosd.inject.restart import NO_CALL, Interrupted, begun_again, left_to_kernel
+from damosd.inject.threads import RefusedError
+from damosd.inject.tracee import Registers, Stop, TimeIsUpError, Tracee
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from damosd.inject.code import Code
+    from damosd.inject.protocol import Call
+
+MADVISE = 28
+MAX_HELD_S = 0.05
+_MAX_WAIT_S = 0.02
+"""How long to wait until the thread stops. It is not held yet: it may be waiting for a CPU, or for a disk."""
+_ROOM_BYTES = 16384
+"""What must be left of a stack below the frame, for the signal handlers of the program itself."""
+_USER_CODE_SEGMENT = 0x33
+_NAMES = tuple(field[0] for field in Registers._fields_)
+
+
+class LetGoError(Exception):
+    """The thread was given up while it ran: only the end of this process lets it go. It goes home by itself."""
+
+
+@dataclass(slots=True)
+class Injection:
+    """What is under way in one thread, and what has come of it.
+
+    `results`: of the calls made so far; `held_s`: how long it was held; `raised`: a stop signal that came meanwhile and
+    must be sent again.
+    """
+
+    tracee: Tracee
+    code: Code
+    number: int | None = None
+    results: list[int] = field(default_factory=list)
+    held_s: float = 0.0
+    raised: int = 0
+    _since: float = 0.0
+    _home: Registers | None = None
+    _mask: int = 0
+
+    def stop(self) -> Registers:
+        """Stop the thread, and return its registers as they are.
+
+        Raises RefusedError when it cannot serve (it is let go), LetGoError, TargetGoneError.
+        """
+        self.tracee.interrupt()
+        limit = time.monotonic() + _MAX_WAIT_S
+        while True:
+            try:
+                stopped = self.tracee.wait(limit)
+            except TimeIsUpError as error:
+                raise LetGoError("it did not stop in time") from error
+            if stopped.kind is not Stop.SIGNAL:
+                break
+            self.tracee.go_on(signal_number=stopped.signal)  # it is the program's; we come after it
+        self._since = time.monotonic()
+        if stopped.kind is Stop.GROUP:
+            raise self.forget("it is stopped by a signal")
+        return self.tracee.registers()
+
+    def run(self, registers: Registers, calls: Sequence[Call], stack_start: int, *, protected: bool) -> None:
+        """Make `calls` in the stopped thread, let it go, and fill `results`.
+
+        `registers` as `stop` returned them; `stack_start`: where the stack's mapping begins. Raises RefusedError when
+        not all calls were made (it is let go), LetGoError, TargetGoneError.
+        """
+        state = Interrupted(registers.rax, registers.orig_rax, registers.rip)
+        start = Registers.from_buffer_copy(registers)
+        start.rip, start.orig_rax = (self.code.syscall_return if protected else self.code.bare_syscall), NO_CALL
+        try:
+            self._mask = self.tracee.signal_mask()
+            if protected:
+                start.rsp = self._lay_frame(_with(registers, begun_again(state, self.number)), stack_start)
+            self._home = _with(registers, left_to_kernel(state))
+            # The first registers come before the mask: with only the mask changed, nothing would change it back.
+            self._set_call(start, calls[0])
+            self.tracee.set_signal_mask()
+            for index, call in enumerate(calls):
+                if index:
+                    if protected and time.monotonic() > self._since + MAX_HELD_S:
+                        raise RefusedError("its calls took too long")
+                    self._set_call(start, call)
+                self.results.append(self._call(start.rip, wait_for_ever=not protected))
+        except TimeIsUpError as error:
+            raise LetGoError("a call took too long") from error
+        finally:
+            if self.tracee.stopped is not None:
+                self.let_go()
+
+    def forget(self, reason: str) -> RefusedError:
+        """Let the stopped thread go, of which nothing was changed; return the error to raise."""
+        self.let_go()
+        return RefusedError(reason)
+
+    def let_go(self) -> None:
+        """Give the stopped thread back all it had, and detach. One that has gone needs nothing."""
+        with suppress(TargetGoneError):
+            if self._home is not None:
+                # The mask comes before the registers: with them, the way home by the frame is lost.
+                self.tracee.set_signal_mask(self._mask)
+                self.tracee.set_registers(self._home)
+            self.tracee.detach()
+        self.held_s += time.monotonic() - self._since
+
+    def _lay_frame(self, registers: Registers, stack_start: int) -> int:
+        """Write the frame below the thread's stack; return its address."""
+        vector_state = self.tracee.vector_state()
+        made = frame.build(
+            {name: getattr(registers, name) for name in _NAMES},
+            vector_state,
+            xstate.size_for(vector_state),
+            self._mask,
+            self.code.sigreturn,
+        )
+        if made.address - _ROOM_BYTES < stack_start:
+            raise RefusedError("there is no room on its stack")
+        try:
+            memory.write(self.tracee.tid, made.address, made.data)
+        except OSError as error:
+            raise RefusedError(f"its stack cannot be written: {error}") from error
+        return made.address
+
+    def _set_call(self, start: Registers, call: Call) -> None:
+        start.rax, start.rdi, start.rsi, start.rdx = MADVISE, call.start, call.size, call.advice
+        self.tracee.set_registers(start)
+
+    def _call(self, address: int, *, wait_for_ever: bool) -> int:
+        """Let the thread make the call at `address`; return its result. Raises TimeIsUpError."""
+        deadline = float("inf") if wait_for_ever else self._since + MAX_HELD_S
+        self._until_system_call(deadline)
+        # It must stop again where the kernel still looks at signals and restarts, not only at the call's exit: there
+        # an interrupted call of its own would not be begun again.
+        self.tracee.interrupt()
+        while True:
+            self.tracee.go_on()
+            stopped = self.tracee.wait(deadline)
+            if stopped.kind is Stop.SIGNAL:
+                self._keep(stopped.signal)
+                continue
+            registers = self.tracee.registers()
+            if registers.rip != address:
+                return registers.rax - (1 << 64) if registers.rax >> 63 else registers.rax
+
+    def _until_system_call(self, deadline: float) -> None:
+        while True:
+            self.tracee.go_on(to_system_call=True)
+            stopped = self.tracee.wait(deadline)
+            if stopped.kind is Stop.SYSCALL:
+                return
+            if stopped.kind is Stop.SIGNAL:
+                self._keep(stopped.signal)
+
+    def _keep(self, number: int) -> None:
+        """Take note of a signal that cannot be blocked; a fault of our own making ends the injection."""
+        if number in _FAULTS:
+            raise RefusedError(f"it could not run the call: signal {number}")
+        self.raised = number
+
+
+_FAULTS = frozenset({4, 5, 7, 8, 11, 31})  # ILL, TRAP, BUS, FPE, SEGV, SYS
+
+
+def _with(registers: Registers, state: Interrupted) -> Registers:
+    changed = Registers.from_buffer_copy(registers)
+    changed.rax, changed.orig_rax, changed.rip = state.rax, state.orig_rax, state.rip
+    return changed
+
+
+def is_64_bit(registers: Registers) -> bool:
+    """Tell whether a thread runs 64-bit code."""
+    return bool(registers.cs == _USER_CODE_SEGMENT)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How a system call that was interrupted goes on (arch_do_signal_or_restart of the kernel). Pure.
+
+A thread that is stopped inside a system call has one of the kernel's own error numbers in rax. When it is let go, the
+kernel makes a restart of it, or EINTR where a handler has run. Some calls end with EINTR at once, though nothing has
+happened yet: those would show the program that somebody was here, and are begun again as well.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, replace
+
+ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK = 512, 513, 514, 516
+RESTART_SYSCALL = 219
+SYSCALL_BYTES = 2
+"""The length of the instruction `syscall`."""
+NO_CALL = (1 << 64) - 1
+"""orig_rax of a thread that is in no system call."""
+
+BEGUN_AGAIN = frozenset(
+    {
+        0,  # read
+        43,  # accept
+        45,  # recvfrom
+        47,  # recvmsg
+        65,  # semop
+        128,  # rt_sigtimedwait
+        208,  # io_getevents
+        220,  # semtimedop
+        232,  # epoll_wait
+        281,  # epoll_pwait
+        288,  # accept4
+        299,  # recvmmsg
+        333,  # io_pgetevents
+        426,  # io_uring_enter
+        441,  # epoll_pwait2
+    }
+)
+"""Calls that may end with EINTR when a signal is pending, and only if nothing was done or taken by them yet.
+
+Those on sockets do so where the socket has a timeout.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """rax, orig_rax and rip of a stopped thread."""
+
+    rax: int
+    orig_rax: int
+    rip: int
+
+    @property
+    def error(self) -> int:
+        """The error that its system call has ended with, 0 for none or no call."""
+        return (1 << 64) - self.rax if self.orig_rax != NO_CALL and self.rax > NO_CALL - 4096 else 0
+
+
+def left_to_kernel(state: Interrupted) -> Interrupted:
+    """Return with what to let the thread go, from a stop before which the kernel has not looked at restarts yet."""
+    if state.error == errno.EINTR and state.orig_rax in BEGUN_AGAIN:
+        return replace(state, rax=_minus(ERESTARTNOHAND))  # begun again, but EINTR should a handler run
+    return state
+
+
+def begun_again(state: Interrupted, number: int | None = None) -> Interrupted:
+    """Return the state from which the thread goes on by itself, without the kernel's help.
+
+    `number`: the call that it is in, for one that was restarted once (orig_rax is restart_syscall). What has a timeout
+    begins it anew: the kernel forgets how much was left when a signal frame is taken down.
+    """
+    restarts = (ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK)
+    again = state.error in restarts or (state.error == errno.EINTR and state.orig_rax in BEGUN_AGAIN)
+    if not again:
+        return replace(state, orig_rax=NO_CALL)
+    return Interrupted(state.orig_rax if number is None else number, NO_CALL, state.rip - SYSCALL_BYTES)
+
+
+def _minus(error: int) -> int:
+    return (1 << 64) - error

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,6 +30,9 @@ from robustness.victims import (
     threads,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 VICTIMS = {
     "busy": busy,
     "threads": threads,
@@ -40,8 +44,25 @@ VICTIMS = {
 SENSITIVE = ["epoll_wait", "epoll_pwait", "epoll_wait_timed", "epoll_pwait_timed", "sigtimedwait", "sigwaitinfo"]
 SENSITIVE += ["recv_timed", "semtimedop"]
 TIMED = KINDS[KINDS.index("nanosleep") : KINDS.index("alarm")]
-GENERAL = "rax rbx rcx rdx rsi rdi rbp r8 r9 r10 r11 r12 r13 r14 r15 gs_base".split()
-OTHERS = "carry direction red_zone mxcsr x87_control st0 st7 xmm0 xmm15".split()
+GENERAL = [
+    "rax",
+    "rbx",
+    "rcx",
+    "rdx",
+    "rsi",
+    "rdi",
+    "rbp",
+    "r8",
+    "r9",
+    "r10",
+    "r11",
+    "r12",
+    "r13",
+    "r14",
+    "r15",
+    "gs_base",
+]
+OTHERS = ["carry", "direction", "red_zone", "mxcsr", "x87_control", "st0", "st7", "xmm0", "xmm15"]
 WIDER = [["ymm0", "ymm15"], ["zmm0", "zmm15", "zmm16", "zmm31", "k0", "k7"]]
 
 
@@ -131,7 +152,7 @@ def test_a_changed_register_is_noticed(register: str) -> None:
 
 
 @pytest.mark.parametrize("make", [busy, lambda: threads("read")], ids=["busy", "threads"])
-def test_a_changed_signal_mask_is_noticed(make) -> None:
+def test_a_changed_signal_mask_is_noticed(make: Callable[[], Victim]) -> None:
     """A signal blocked behind its back."""
     with make() as victim:
         victim.check_advancing()

@@ -7,6 +7,7 @@ A victim ends with an error as soon as anything is wrong with it; left running i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -22,7 +23,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from bench.lab.children import start, stop
 from bench.lab.redis import Redis, key, value
 from damosd.errors import UnavailableError
 from robustness.build import HERE, program
@@ -58,6 +58,7 @@ class Victim:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
+                cwd=directory,  # for what it leaves when it crashes
                 start_new_session=True,
             )
             stack.callback(self._end)
@@ -141,11 +142,35 @@ def threads(kind: str = "all") -> Victim:
     return Victim([program("threads")], kind)
 
 
-KINDS = (
-    "read recv poll ppoll select epoll_wait epoll_pwait accept futex sem_wait sigwaitinfo nanosleep clock_nanosleep"
-    " clock_nanosleep_absolute futex_timed futex_absolute sem_timedwait sigtimedwait recv_timed semtimedop poll_timed"
-    " ppoll_timed select_timed epoll_wait_timed epoll_pwait_timed alarm suspend"
-).split()
+KINDS = [
+    "read",
+    "recv",
+    "poll",
+    "ppoll",
+    "select",
+    "epoll_wait",
+    "epoll_pwait",
+    "accept",
+    "futex",
+    "sem_wait",
+    "sigwaitinfo",
+    "nanosleep",
+    "clock_nanosleep",
+    "clock_nanosleep_absolute",
+    "futex_timed",
+    "futex_absolute",
+    "sem_timedwait",
+    "sigtimedwait",
+    "recv_timed",
+    "semtimedop",
+    "poll_timed",
+    "ppoll_timed",
+    "select_timed",
+    "epoll_wait_timed",
+    "epoll_pwait_timed",
+    "alarm",
+    "suspend",
+]
 
 
 def forker(mode: str) -> Victim:
@@ -162,7 +187,7 @@ def anonymous_areas(pid: int) -> list[tuple[int, int]]:
     """Return its private writable anonymous memory, in whole huge pages."""
     areas = []
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        where, access, offset, _device, inode, *name = line.split(maxsplit=5)
+        where, access, _offset, _device, inode, *name = line.split(maxsplit=5)
         first, end = (int(number, 16) for number in where.split("-"))
         first, end = first + -first % HUGE, end - end % HUGE
         if access == "rw-p" and inode == "0" and not "".join(name).startswith("[s") and first < end:
@@ -294,7 +319,8 @@ def corrupt(pid: int, address: int) -> None:
 def interrupt(pid: int) -> None:
     """Stop it by a signal and let it go on: what may not be restarted ends with EINTR."""
     os.kill(pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, pid, os.WSTOPPED)
+    with contextlib.suppress(ChildProcessError):  # it has ended
+        os.waitid(os.P_PID, pid, os.WSTOPPED)
     os.kill(pid, signal.SIGCONT)
 
 

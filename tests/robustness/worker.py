@@ -97,7 +97,12 @@ def check_floats(turn: int) -> None:
 
 def check_json(turn: int) -> None:
     """What is written as JSON is read back."""
-    value: Any = {"turn": turn, "numbers": list(numbers(turn, 50)), "text": "ä" * 20, "in": [{"deep": [None, True, 0.25]}]}
+    value: Any = {
+        "turn": turn,
+        "numbers": list(numbers(turn, 50)),
+        "text": "ä" * 20,
+        "in": [{"deep": [None, True, 0.25]}],
+    }
     if json.loads(json.dumps(value)) != value:
         fail("JSON differs")
 
@@ -148,7 +153,14 @@ def main() -> None:
         progress = memoryview(mmap.mmap(file.fileno(), 512)).cast("Q")
     areas = [Area(seed) for seed in range(NR_AREAS)]
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    jobs: list[Callable[[int], None]] = [check_hashes, check_floats, check_json, check_generators, check_sleep, Pipe().check]
+    jobs: list[Callable[[int], None]] = [
+        check_hashes,
+        check_floats,
+        check_json,
+        check_generators,
+        check_sleep,
+        Pipe().check,
+    ]
 
     def keep_doing(place: int) -> None:
         turn = 0

@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from damosd.inject.client import Call, Injector, Reply
 from damosd.linux.pidfd import Pidfd
@@ -136,10 +136,11 @@ def inject(victim: Target, injector: Runs, count: int, seed: int = 1) -> Figures
 
 @dataclass(slots=True)
 class Kills:
-    """What came of killing: `early` came before the reply."""
+    """What came of killing: `early` came before the reply; `complaints` are lines on stderr."""
 
     sent: int = 0
     early: int = 0
+    complaints: Counter[str] = field(default_factory=Counter)
 
 
 def inject_and_kill_helper(victim: Target, injector: Injector, count: int, seed: int = 1) -> Kills:
@@ -180,14 +181,17 @@ def _kill_after(pidfd: int, delay_s: float) -> None:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
-def inject_and_kill_daemon(victim: Target, count: int, seed: int = 1) -> Kills:
-    """Kill the one who owns the helper `count` times while it injects; the helper must end with it."""
+def inject_and_kill_daemon(victim: Target, count: int, errors: IO[bytes], seed: int = 1) -> Kills:
+    """Kill the one who owns the helper `count` times while it injects; the helper must end with it.
+
+    `errors`: a file for what they write to stderr.
+    """
     generator, kills = random.Random(seed), Kills()
     for number in range(count):
         arguments = [str(victim.pid), str(seed * count + number), json.dumps(victim.areas)]
         command = [sys.executable, str(HERE / "injecting.py"), *arguments]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as daemon:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as daemon:
             assert daemon.stdout
             line = daemon.stdout.readline().split()
             assert line, f"it has ended with {daemon.wait()}"
@@ -203,6 +207,8 @@ def inject_and_kill_daemon(victim: Target, count: int, seed: int = 1) -> Kills:
         check_untraced(victim.pid)
         assert victim.alive(), f"{victim.stderr()} after {kills}"
     victim.check_advancing()
+    errors.seek(0)
+    kills.complaints.update(line for line in errors.read().decode().splitlines() if line and not line.startswith(" "))
     return kills
 
 

@@ -13,6 +13,8 @@ RUN := $(VENV)/bin/python
 
 # clang and libbpf-dev compile the BPF programs; demo and end-to-end tests run on Redis; strace counts system calls.
 PACKAGES := clang libbpf-dev python3-venv redis-server strace
+# A JDK: the Java victim is compiled when it starts, and the runtime alone has no compiler.
+SOAK_PACKAGES := default-jdk-headless
 VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs kmod cpio debian-archive-keyring
 
 export OPENBLAS_NUM_THREADS := 1
@@ -78,3 +80,8 @@ bench: setup ## measure accuracy, cost and effect side by side, and print one ta
 vm: setup ## run the kernel tests on other kernels under QEMU
 	$(call install,$(VM_PACKAGES))
 	@$(RUN) -m pytest -q -m vm tests/vm
+
+.PHONY: soak
+soak: setup ## inject into programs that check themselves, for hours, and kill who does it
+	$(call install,$(SOAK_PACKAGES))
+	@$(RUN) -m pytest -q -s -m soak tests/robustness

@@ -62,13 +62,17 @@ def shrink(pieces: Pieces, size: int, at_start: np.ndarray, at_end: np.ndarray) 
 
 
 def batches(ranges: np.ndarray, limit: int) -> list[np.ndarray]:
-    """Cut `ranges` into lists of less than twice `limit` bytes each, in order; no range in them is over `limit`."""
-    size = ranges[:, 1] - ranges[:, 0]
-    count = -(-size // limit)
+    """Cut `ranges` into lists of less than twice `limit` bytes each, in order; no range in them is over `limit`.
+
+    Ranges are cut at multiples of `limit` only: where that is a multiple of 2 MiB, never inside a huge page.
+    """
+    first = ranges[:, 0] // limit
+    count = (ranges[:, 1] - 1) // limit - first + 1
     index = np.repeat(np.arange(len(ranges)), count)
     within = np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count)
-    start = ranges[index, 0] + within * limit
-    end = np.minimum(start + limit, ranges[index, 1])
+    border = (first[index] + within) * limit
+    start = np.maximum(ranges[index, 0], border)
+    end = np.minimum(border + limit, ranges[index, 1])
     group = (np.cumsum(end - start) - 1) // limit
     cuts = np.flatnonzero(np.diff(group)) + 1
     return np.split(np.stack((start, end), axis=1), cuts) if len(index) else []

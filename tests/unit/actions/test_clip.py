@@ -56,6 +56,8 @@ def test_batches_hold_everything_in_order_and_never_too_much(table: np.ndarray, 
     for batch in cut:
         assert 0 < (batch[:, 1] - batch[:, 0]).sum() < 2 * limit
         assert (batch[:, 1] - batch[:, 0]).max() <= limit
+    edges = {*together.ravel().tolist()} - {*table.ravel().tolist()}
+    assert not any(edge % limit for edge in edges)
 
 
 @given(disjoint())

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import select
 import subprocess
@@ -125,4 +124,4 @@ class Program:
 
     def tids(self) -> list[int]:
         """Return its threads."""
-        return sorted(map(int, os.listdir(f"/proc/{self.pid}/task")))
+        return sorted(int(path.name) for path in Path(f"/proc/{self.pid}/task").iterdir())

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from damosd.errors import TargetGoneError
 from damosd.inject import memory, seccomp
 from damosd.inject.code import Code, Library, still_there
 from damosd.inject.injection import MADVISE, Injection, LetGoError, is_64_bit
@@ -57,7 +56,7 @@ class Helper:
         held_s, reason = 0.0, ""
         proc = f"/proc/self/fd/{directory}"
         try:
-            maps = Path(proc, "maps").read_text(errors="replace")
+            maps = _read_maps(proc)
             code = self._find_code(request.pid, maps)
             _check_code(code, unprotected=request.unprotected)
             protected = code.protects()
@@ -72,13 +71,15 @@ class Helper:
                 except RefusedError as error:
                     reason = str(error)
                 finally:
+                    if injection.tracee.stopped is not None:  # whatever has happened, nobody is left standing
+                        injection.let_go()
                     held_s += injection.held_s
                     if injection.raised:
                         signal.pidfd_send_signal(pidfd, injection.raised)
                 break
         except RefusedError as error:
             reason = str(error)
-        except TargetGoneError:
+        except (FileNotFoundError, ProcessLookupError):
             reason = "it has ended"
         except LetGoError as error:
             self.exhausted, reason = True, str(error)
@@ -86,7 +87,7 @@ class Helper:
             reason = str(error)
         if len(results) == len(request.calls):
             reason = ""
-        return Reply(tuple(results), reason, round(held_s * 1e6))
+        return Reply(tuple(results), reason, round(held_s * 1e6), self.exhausted)
 
     def _find_code(self, pid: int, maps: str) -> Code:
         """Return where calls can be made: where it was the last time, if the instructions are still there."""
@@ -162,6 +163,13 @@ def in_critical_section(tracee: Tracee, registers: Registers) -> bool:
     except (OSError, struct.error):
         return True
     return bool(start <= registers.rip < start + length)
+
+
+def _read_maps(proc: str) -> str:
+    try:
+        return Path(proc, "maps").read_text(errors="replace")
+    except PermissionError as error:
+        raise RefusedError(f"its memory map may not be read: {error.strerror} (CAP_SYS_PTRACE)") from error
 
 
 def _filters_of(injection: Injection) -> list[bytes]:

@@ -101,9 +101,7 @@ def test_no_calls_need_no_helper(gone: Pidfd) -> None:
 def test_a_program_that_is_not_there_is_named(gone: Pidfd) -> None:
     """With the system's reason."""
     reply = Injector(python="/nonexistent").run(gone, CALLS)
-    assert reply == client.Reply(
-        refused="the inject helper cannot be started: /nonexistent: No such file or directory"
-    )
+    assert reply == client.Reply(refused="the inject helper cannot be started: /nonexistent: No such file or directory")
 
 
 def test_a_library_that_cannot_be_imported_is_named(
@@ -184,6 +182,7 @@ def test_a_helper_that_is_well_again_ends_the_waiting(gone: Pidfd, tmp_path: Pat
     clock[0] += 0.11
     assert injector.run(gone, CALLS) == client.Reply((0,))
     assert starts(tmp_path) == before + 1
+    injector.close()
 
 
 def test_a_helper_that_was_killed_is_replaced(gone: Pidfd, clock: list[float]) -> None:

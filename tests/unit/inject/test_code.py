@@ -113,9 +113,7 @@ def test_anonymous_code_is_not_used(ram: Memory) -> None:
     assert Library().find(1, MAPS) == Code()
 
 
-def test_text_behind_memory_that_cannot_be_read_is_passed_over(
-    ram: Memory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_text_behind_memory_that_cannot_be_read_is_passed_over(ram: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes before it counts."""
     monkeypatch.setattr(code, "_READ_AT_ONCE", 0x1000)
     ram.pieces[LIBC] = ram.pieces[LIBC][:0x2000]
@@ -135,3 +133,23 @@ def test_instructions_that_are_still_there(ram: Memory) -> None:
         assert not still_there(1, found)
     ram.pieces.clear()
     assert not still_there(1, found)
+
+
+def test_a_process_that_ends_while_it_is_read_tells_nothing_about_its_files(ram: Memory) -> None:
+    """Else no other process with that libc could ever be acted on."""
+    pieces, library = ram.pieces, Library()
+    ram.pieces = {}
+    assert library.find(1, MAPS) == Code()
+    ram.pieces = pieces
+    assert library.find(2, MAPS).protects()
+
+
+def test_memory_that_may_not_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not the same as memory with nothing in it."""
+
+    def forbidden(pid: int, address: int, size: int) -> bytes:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(memory, "read", forbidden)
+    with pytest.raises(PermissionError):
+        Library().find(1, MAPS)

@@ -82,19 +82,19 @@ class Injector:
             self._failed(f"the inject helper has died: {error}")
             return Reply(refused=self._trouble)
         self._wait_s = _FIRST_WAIT_S
+        if reply.last:  # it has let go of a thread that would not stop, which is no failure
+            self.close()
         return reply
 
     def _start(self) -> bool:
         """Start the helper unless it is too soon after it has died; tell whether it runs."""
-        if self._process:  # it has ended by itself, having let go of a thread that would not stop
-            self.close()
         if time.monotonic() < self._not_before:
             return False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [self._python, "-m", "damosd.inject", str(theirs.fileno())],
+                    [self._python, "-P", "-m", "damosd.inject", str(theirs.fileno())],  # no code from where we are
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,  # Ctrl-C is for us; it ends when we do

@@ -44,7 +44,10 @@ class Library:
         self._known: dict[tuple[str, ...], dict[bytes, int]] = {}
 
     def find(self, pid: int, maps: str) -> Code:
-        """Look for the instructions in the executable mappings that the text of a maps file tells."""
+        """Look for the instructions in the executable mappings that the text of a maps file tells.
+
+        Raises PermissionError.
+        """
         found: dict[bytes, int] = {}
         sigreturn = 0
         for start, offsets in self._searched(pid, maps):
@@ -57,14 +60,17 @@ class Library:
 
     def _searched(self, pid: int, maps: str) -> Iterator[tuple[int, dict[bytes, int]]]:
         for start, size, identity in sorted(_executable(maps), key=_likely):
-            if identity not in self._known:
+            offsets = self._known.get(identity)
+            if offsets is None:
                 text = _read(pid, start, size)
-                self._known[identity] = {
+                offsets = {
                     pattern: offset
                     for pattern in (SYSCALL_RETURN, SYSCALL, *SIGRETURNS)
                     if (offset := text.find(pattern)) >= 0
                 }
-            yield start, self._known[identity]
+                if len(text) == size:  # else the process has ended, or unmapped it, which tells nothing about others
+                    self._known[identity] = offsets
+            yield start, offsets
 
 
 def still_there(pid: int, code: Code) -> bool:
@@ -100,6 +106,8 @@ def _read(pid: int, start: int, size: int) -> bytes:
     for first in range(start, start + size, _READ_AT_ONCE):
         try:
             parts.append(memory.read(pid, first, min(_READ_AT_ONCE, start + size - first)))
+        except PermissionError:
+            raise
         except OSError:
             break
     return b"".join(parts)

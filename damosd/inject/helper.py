@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from damosd.errors import TargetGoneError
 from damosd.inject import memory, seccomp
 from damosd.inject.code import Code, Library, still_there
 from damosd.inject.injection import MADVISE, Injection, LetGoError, is_64_bit
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from damosd.inject.tracee import Registers
 
 _SIGRETURN = 15
+_ELF_32_BIT = b"\x7fELF\x01"
 _STRICT, _FILTER = 1, 2
 _TRIES = 3
 _KNOWN = 256
@@ -57,11 +57,12 @@ class Helper:
         held_s, reason = 0.0, ""
         proc = f"/proc/self/fd/{directory}"
         try:
-            maps = Path(proc, "maps").read_text(errors="replace")
+            threads = candidates(proc)  # first: of one that has ended or is stopped there is nothing else to tell
+            maps = _read_maps(proc)
             code = self._find_code(request.pid, maps)
-            _check_code(code, unprotected=request.unprotected)
+            _check_code(code, proc, unprotected=request.unprotected)
             protected = code.protects()
-            for thread in _served_by(candidates(proc), maps, protected=protected)[:_TRIES]:
+            for thread in _served_by(threads, maps, protected=protected)[:_TRIES]:
                 _check_status(status(proc, thread.tid), unprotected=request.unprotected)
                 injection = Injection(_seize(thread), code, results=results)
                 try:
@@ -72,13 +73,15 @@ class Helper:
                 except RefusedError as error:
                     reason = str(error)
                 finally:
+                    if injection.tracee.stopped is not None:  # whatever has happened, nobody is left standing
+                        injection.let_go()
                     held_s += injection.held_s
                     if injection.raised:
                         signal.pidfd_send_signal(pidfd, injection.raised)
                 break
         except RefusedError as error:
             reason = str(error)
-        except TargetGoneError:
+        except (FileNotFoundError, ProcessLookupError):
             reason = "it has ended"
         except LetGoError as error:
             self.exhausted, reason = True, str(error)
@@ -86,13 +89,16 @@ class Helper:
             reason = str(error)
         if len(results) == len(request.calls):
             reason = ""
-        return Reply(tuple(results), reason, round(held_s * 1e6))
+        return Reply(tuple(results), reason, round(held_s * 1e6), self.exhausted)
 
     def _find_code(self, pid: int, maps: str) -> Code:
         """Return where calls can be made: where it was the last time, if the instructions are still there."""
         code = self._code.get(pid)
         if code is None or not still_there(pid, code):
-            code = self.library.find(pid, maps)
+            try:
+                code = self.library.find(pid, maps)
+            except PermissionError as error:
+                raise RefusedError(f"its memory may not be read: {error.strerror} (CAP_SYS_PTRACE)") from error
             self._code = {**self._code, pid: code} if len(self._code) < _KNOWN else {pid: code}
         return code
 
@@ -164,6 +170,13 @@ def in_critical_section(tracee: Tracee, registers: Registers) -> bool:
     return bool(start <= registers.rip < start + length)
 
 
+def _read_maps(proc: str) -> str:
+    try:
+        return Path(proc, "maps").read_text(errors="replace")
+    except PermissionError as error:
+        raise RefusedError(f"its memory map may not be read: {error.strerror} (CAP_SYS_PTRACE)") from error
+
+
 def _filters_of(injection: Injection) -> list[bytes]:
     try:
         return injection.tracee.seccomp_filters()
@@ -171,9 +184,12 @@ def _filters_of(injection: Injection) -> list[bytes]:
         raise injection.forget(f"its seccomp filter cannot be read: {os.strerror(error.errno or 0)}") from error
 
 
-def _check_code(code: Code, *, unprotected: bool) -> None:
+def _check_code(code: Code, proc: str, *, unprotected: bool) -> None:
     if code.protects() or (unprotected and code.bare_syscall):
         return
+    with Path(proc, "exe").open("rb") as file:
+        if file.read(len(_ELF_32_BIT)) == _ELF_32_BIT:
+            raise RefusedError("it runs 32-bit code")
     if unprotected:
         raise RefusedError("it has no `syscall` instruction in its libraries")
     raise RefusedError("it has no `syscall; ret` or no sigreturn in its libraries, so it might not survive our death")

@@ -58,7 +58,7 @@ class Injection:
     _mask: int = 0
 
     def stop(self) -> Registers:
-        """Stop the thread, and return its registers as they are.
+        """Stop the thread, and return its registers, with which it would go on as if it had not been stopped.
 
         Raises RefusedError when it cannot serve (it is let go), LetGoError, TargetGoneError.
         """
@@ -75,7 +75,13 @@ class Injection:
         self._since = time.monotonic()
         if stopped.kind is Stop.GROUP:
             raise self.forget("it is stopped by a signal")
-        return self.tracee.registers()
+        registers = self.tracee.registers()
+        state = Interrupted(registers.rax, registers.orig_rax, registers.rip)
+        if (restarted := left_to_kernel(state)) != state:
+            # At once: till then the program would see EINTR if we let it go, or die.
+            registers = _with(registers, restarted)
+            self.tracee.set_registers(registers)
+        return registers
 
     def run(self, registers: Registers, calls: Sequence[Call], stack_start: int, *, protected: bool) -> None:
         """Make `calls` in the stopped thread, let it go, and fill `results`.
@@ -90,7 +96,7 @@ class Injection:
             self._mask = self.tracee.signal_mask()
             if protected:
                 start.rsp = self._lay_frame(_with(registers, begun_again(state, self.number)), stack_start)
-            self._home = _with(registers, left_to_kernel(state))
+            self._home = registers
             # The first registers come before the mask: with only the mask changed, nothing would change it back.
             self._set_call(start, calls[0])
             self.tracee.set_signal_mask()

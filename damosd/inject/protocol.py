@@ -51,12 +51,14 @@ class Reply:
     """What became of a request.
 
     `results`: for each call 0, or the negative errno that the kernel gave; fewer than asked for when it ended early,
-    and then `refused` tells why, in words. `held_us`: how long the target's thread was stopped.
+    and then `refused` tells why, in words. `held_us`: how long the target's thread was stopped. `last`: the helper ends
+    after it.
     """
 
     results: tuple[int, ...] = ()
     refused: str = ""
     held_us: int = 0
+    last: bool = False
 
     def encode(self) -> bytes:
         """Return the message."""
@@ -66,7 +68,7 @@ class Reply:
     def decode(cls, message: bytes) -> Reply:
         """Read a message."""
         data = json.loads(message)
-        return cls(tuple(data["results"]), data["refused"], data["held_us"])
+        return cls(tuple(data["results"]), data["refused"], data["held_us"], data["last"])
 
 
 def batches(calls: Sequence[Call]) -> list[Sequence[Call]]:

@@ -18,6 +18,8 @@ _ARCH_X86_64 = 0xC000003E
 _DATA = struct.Struct("<IIQ6Q")  # struct seccomp_data: nr, arch, instruction_pointer, args
 _INSTRUCTION = struct.Struct("<HBBI")  # struct sock_filter: code, jt, jf, k
 _WORD = 0xFFFFFFFF
+_SLOTS = 16
+_DIVIDE = 0x30
 
 
 class Verdict(IntEnum):
@@ -45,20 +47,22 @@ def judge(programs: Iterable[bytes], number: int, arguments: Sequence[int] = (),
     """
     words = [argument & ((1 << 64) - 1) for argument in arguments]
     data = _DATA.pack(number, _ARCH_X86_64, address, *words, *([0] * (6 - len(words))))
-    return min((_verdict(run(program, data)) for program in programs), default=Verdict.ALLOW)
-
-
-def _verdict(value: int) -> Verdict:
-    action = value & 0xFFFF0000
-    if action & 0x80000000:
-        return Verdict.KILL_PROCESS
+    action = min((_action(run(program, data)) for program in programs), default=Verdict.ALLOW)
     return Verdict(action) if action in list(Verdict) else Verdict.KILL_PROCESS  # as the kernel does
+
+
+def _action(value: int) -> int:
+    """Return the upper half of an answer as the kernel compares them, which is as signed numbers."""
+    action = value & 0xFFFF0000
+    return action - (1 << 32) if action >> 31 else action
 
 
 def run(program: bytes, data: bytes) -> int:  # noqa: C901  # one case for each class of instructions
     """Return what a program, as struct sock_filter, answers to `data`. Raises ValueError."""
+    if len(program) % _INSTRUCTION.size:
+        raise ValueError("a seccomp filter ends in the middle of an instruction")
     instructions = list(_INSTRUCTION.iter_unpack(program))
-    accumulator, index, memory, at = 0, 0, [0] * 16, 0
+    accumulator, index, memory, at = 0, 0, [0] * _SLOTS, 0
     while at < len(instructions):
         code, jump_true, jump_false, k = instructions[at]
         at += 1
@@ -67,12 +71,13 @@ def run(program: bytes, data: bytes) -> int:  # noqa: C901  # one case for each 
                 accumulator = _load(code, k, data, memory)
             case 0x01:
                 index = _load(code, k, data, memory)
-            case 0x02:
-                memory[k & 15] = accumulator
-            case 0x03:
-                memory[k & 15] = index
+            case 0x02 | 0x03:
+                memory[_slot(k)] = accumulator if code & 0x07 == 0x02 else index
             case 0x04:
-                accumulator = _compute(code & 0xF0, accumulator, index if code & 0x08 else k)
+                operand = index if code & 0x08 else k
+                if code & 0xF0 == _DIVIDE and not operand:
+                    return 0  # so the kernel ends it
+                accumulator = _compute(code & 0xF0, accumulator, operand)
             case 0x05:
                 if code & 0xF0 == 0:
                     at += k
@@ -89,13 +94,19 @@ def _load(code: int, k: int, data: bytes, memory: list[int]) -> int:
     match code & 0xE0:
         case 0x00:
             return k
-        case 0x20:
+        case 0x20 if k % 4 == 0 and k < len(data):
             return int.from_bytes(data[k : k + 4], "little")
         case 0x60:
-            return memory[k & 15]
+            return memory[_slot(k)]
         case 0x80:
             return len(data)
-    raise ValueError(f"a seccomp filter loads in a way that is unknown, {code:#x}")
+    raise ValueError(f"a seccomp filter loads in a way that is unknown, {code:#x} {k:#x}")
+
+
+def _slot(k: int) -> int:
+    if k >= _SLOTS:
+        raise ValueError(f"a seccomp filter has no memory {k}")
+    return k
 
 
 def _compute(operation: int, left: int, right: int) -> int:
@@ -108,7 +119,7 @@ _OPERATIONS: dict[int, Callable[[int, int], int]] = {
     0x00: operator.add,
     0x10: operator.sub,
     0x20: operator.mul,
-    0x30: lambda left, right: left // right if right else 0,
+    _DIVIDE: operator.floordiv,
     0x40: operator.or_,
     0x50: operator.and_,
     0x60: lambda left, right: left << (right & 31),

@@ -131,6 +131,7 @@ class Tracee:
 
     def detach(self) -> None:
         """Let it go for good; it must be stopped."""
+        self.stopped = None
         self._request(func.PTRACE_DETACH)
 
     def registers(self) -> Registers:

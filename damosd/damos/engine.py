@@ -151,7 +151,7 @@ class Engine:
             state.tried = []
             state.watermark.check(state.scheme.watermarks, self._metrics)
             if not state.asleep():
-                state.quota.begin_window(state.scheme.quota, self._metrics, self._attrs.min_region_sz)
+                state.begin_windows(self._metrics, self._attrs.min_region_sz)
         for index in due:
             picked = pick(self.states[index], work, self._prospects, self._attrs.min_region_sz)
             if explain:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from damosd.damos.guard import NO_GUARD, Guard
 from damosd.units import MAX
 
 UNLIMITED = MAX
@@ -220,3 +221,11 @@ class Scheme:
     watermarks: Watermarks = Watermarks()
     filters: tuple[Filter, ...] = ()
     max_nr_snapshots: int = 0
+    guard: Guard = Guard()
+
+    @property
+    def guarded_by(self) -> Guard:
+        """What of the guard is for this action."""
+        if not self.guard.enabled or self.action is Action.STAT:
+            return NO_GUARD
+        return self.guard if self.action is Action.PAGEOUT else self.guard.without_reclaim()

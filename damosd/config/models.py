@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from damosd.config.base import Model, text
 from damosd.config.bounds import PatternModel
 from damosd.config.filters import CoreFilterModel, FilterModel, OpsFilterModel
+from damosd.config.guard import GuardModel
 from damosd.config.quotas import QuotaModel
 from damosd.config.watermarks import WatermarksModel
 from damosd.config.words import Count, Name, TimeUs, choice
@@ -42,6 +43,7 @@ class SchemeModel(Model):
     ops_filters: list[OpsFilterModel] = Field(default_factory=list)
     filters: list[FilterModel] = Field(default_factory=list)
     max_nr_snapshots: Count = 0
+    guard: GuardModel = GuardModel()
 
     def to_scheme(self, default_name: str) -> Scheme:
         """Return the scheme as the engine runs it."""
@@ -56,6 +58,7 @@ class SchemeModel(Model):
             watermarks=self.watermarks.to_watermarks(),
             filters=tuple(model.to_filter() for model in filters),
             max_nr_snapshots=self.max_nr_snapshots,
+            guard=self.guard.to_guard(),
         )
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from damosd.access.pagetable import CHUNK, Space
-from damosd.access.residency import Residency, huge_chunks, measure
+from damosd.access.refaults import Departure, PageBits
+from damosd.access.residency import Residency, chunks_of, huge_chunks, measure
 from damosd.actions.base import Effect, MemoryAction, Outcome
 from damosd.actions.clip import Pieces, batches, shrink
 from damosd.linux import swap
@@ -32,6 +33,8 @@ class Advise(MemoryAction):
     """One kind of advice."""
 
     advice: ClassVar[Advice]
+    makes_leave: ClassVar[bool] = False
+    """Whether outcomes tell which pages have left memory."""
 
     def apply(self, space: Space, planned: Planned, *, dry_run: bool = False) -> Outcome:
         """Advise what is planned and read back what came of it. Raises TargetGoneError, PrivilegeError."""
@@ -41,14 +44,20 @@ class Advise(MemoryAction):
         if dry_run:
             return Outcome(pieces.per_region(to_do, nr_regions), planned.passed)
         worth_it = to_do > 0
+        ranges = pieces.ranges[worth_it]
+        chunks = chunks_of(ranges) if self.makes_leave else None
+        bits_before = None if chunks is None else PageBits.read(self._tables, space, chunks)
         errors: Counter[str] = Counter()
-        for batch in batches(pieces.ranges[worth_it], _BATCH_BYTES):
+        for batch in batches(ranges, _BATCH_BYTES):
             vectors = np.ascontiguousarray(batch)
             vectors[:, 1] -= vectors[:, 0]
             errnos = process_madvise(space.pidfd.fd, vectors, self.advice)
             if errnos is not None:
                 errors.update(errno.errorcode[code] for code in errnos[errnos != 0].tolist())
         after = measure(self._tables, space, pieces.ranges)
+        departures: tuple[Departure, ...] = ()
+        if chunks is not None and bits_before is not None:
+            departures = (Departure(ranges, bits_before, PageBits.read(self._tables, space, chunks)),)
         applied = np.maximum(self.done(before, after), 0)
         return Outcome(
             pieces.per_region(applied, nr_regions),
@@ -56,6 +65,7 @@ class Advise(MemoryAction):
             Effect.between(before, after),
             errors,
             self.undone(int(to_do.sum()), int(applied.sum())),
+            departures,
         )
 
     @abstractmethod
@@ -84,6 +94,7 @@ class Pageout(Advise):
     """Reclaim the pages: to swap or, of files, to nowhere. Applied is what left memory."""
 
     advice = Advice.PAGEOUT
+    makes_leave = True
 
     def to_do(self, before: Residency) -> np.ndarray:
         """Return the bytes in memory."""

@@ -46,7 +46,7 @@ class GuardModel(Model):
         if not isinstance(data, str):
             return data
         if data.casefold() not in _SWITCH:
-            raise UnitError(f"{shown(data)} is neither on nor off; write 'off', or a mapping such as {{enabled: false}}")
+            raise UnitError(f"{shown(data)} is neither on nor off; write 'off', or a mapping with limits")
         return {"enabled": str(_SWITCH[data.casefold()])}
 
     @model_validator(mode="after")

@@ -17,23 +17,29 @@ if TYPE_CHECKING:
     from damosd.core.attrs import Attrs
     from damosd.core.snapshot import Snapshot
     from damosd.daemon.effects import Effects
+    from damosd.daemon.guards import Guards
     from damosd.damos.engine import Engine, Plan
     from damosd.damos.explain import Explanation
     from damosd.damos.scheme import Scheme
 
 
 class Applier:
-    """Runs an engine's plans by `effects`.
+    """Runs an engine's plans by `effects`, and tells `guards` what left memory.
 
     `results` are what actions of the scheme of a name have changed, and failed to change, since the start. `on_explain`
     is given what the schemes made of every region, each time that some are due.
     """
 
     def __init__(
-        self, engine: Engine, effects: Effects, on_explain: Callable[[tuple[Explanation, ...]], None] | None = None
+        self,
+        engine: Engine,
+        effects: Effects,
+        guards: Guards | None = None,
+        on_explain: Callable[[tuple[Explanation, ...]], None] | None = None,
     ) -> None:
         self.engine = engine
         self._effects = effects
+        self._guards = guards
         self._on_explain = on_explain
         self.results: dict[str, Results] = {}
         effects.get_ready(engine.schemes)
@@ -89,5 +95,7 @@ class Applier:
         except (UnavailableError, PrivilegeError) as error:
             state.refused = str(error)
             outcome = Outcome.nothing(len(plan.ranges))
+        if self._guards:
+            self._guards.note(state.scheme, plan.target, outcome.departures)
         self.results.setdefault(state.scheme.name, Results()).add(outcome)
         return outcome

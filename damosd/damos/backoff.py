@@ -148,7 +148,7 @@ class GuardState:
         works = last.done_bytes > first.done_bytes or self.phase is not Phase.FREE
         if first.stall_us is not None and last.stall_us is not None and works:  # else it is not its pressure
             permil = (last.stall_us - first.stall_us) * 1_000_000 / span_ns
-            why = f"tasks waited for memory {permil / 10:.1f} % of the time, {guard.some_mem_psi_permil / 10:g} % may be"
+            why = f"tasks waited for memory {permil / 10:.1f} % of the time, {guard.some_mem_psi_permil / 10:g} % may"
             found.append((permil / max(guard.some_mem_psi_permil, 1), why))
         free = last.swap_free_permil
         if free is not None and free < guard.swap_free_permil:

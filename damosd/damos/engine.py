@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from damosd.damos.guard import NO_GUARD
 from damosd.damos.pick import Picked, pick
 from damosd.damos.prospects import WholeRegions
 from damosd.damos.scheme import Action, Scheme, WatermarkMetric
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from damosd.core.attrs import Attrs
     from damosd.core.snapshot import Snapshot
+    from damosd.damos.backoff import GuardStatus
     from damosd.damos.explain import Explanation
     from damosd.damos.metrics import Metrics
     from damosd.damos.prospects import Prospects
@@ -128,6 +130,12 @@ class Engine:
                 state.quota.user_inputs[goal] = value
                 return
         raise UsageError(f"there is no scheme {scheme!r} whose goal {goal} is user_input")
+
+    def guard_status(self, state: SchemeState) -> GuardStatus | None:
+        """Return what the guard of one of `states` does now; None for one without."""
+        if state.scheme.guarded_by == NO_GUARD:
+            return None
+        return state.guard.status(self._metrics.now_ns())
 
     def next_due(self) -> int:
         """Return the sampling interval in which the next scheme is due; never, without schemes."""

@@ -22,8 +22,8 @@ class Guard:
     `refault_per_sec`: pages that this scheme paged out and that come back. A page from zram costs its target 20 to 40
     us, so 256 of them are up to 1 % of one CPU. `swap_free_permil`: the free part of all swap. The last tenth is for
     the kernel, which needs it when memory is short. `some_mem_psi_permil`: the part of the time in which some task
-    waits for memory, in the system or in the cgroup `memcg_path`; at a tenth, somebody notices. `swap_out_bytes_per_sec`
-    is not passed but kept to; no limit, since only the disk's owner knows what it bears. `rss_floor_bytes`: no target
+    waits for memory, in the system or in the cgroup `memcg_path`; at a tenth, somebody notices.
+    `swap_out_bytes_per_sec` is not passed but kept to; no limit, since only the disk's owner knows what it bears. `rss_floor_bytes`: no target
     is paged out below it; 4 MiB are what a process runs on when it does next to nothing, and not worth having.
     """
 
@@ -42,5 +42,6 @@ class Guard:
         )
 
 
+DEFAULT_GUARD = Guard()
 NO_GUARD = Guard(enabled=False, some_mem_psi_permil=LIFTED).without_reclaim()
 """Limits nothing."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from damosd.damos.guard import NO_GUARD, Guard
+from damosd.damos.guard import DEFAULT_GUARD, NO_GUARD, Guard
 from damosd.units import MAX
 
 UNLIMITED = MAX
@@ -221,7 +221,7 @@ class Scheme:
     watermarks: Watermarks = Watermarks()
     filters: tuple[Filter, ...] = ()
     max_nr_snapshots: int = 0
-    guard: Guard = Guard()
+    guard: Guard = DEFAULT_GUARD
 
     @property
     def guarded_by(self) -> Guard:

@@ -16,10 +16,14 @@ import numpy as np
 
 @dataclass
 class Phase:
-    """From `since` on (time.monotonic()), the pages of `hot` are accessed: int64 byte ranges, shape (n, 2)."""
+    """From `since` on (time.monotonic()), the pages of `hot` are accessed: int64 byte ranges, shape (n, 2).
+
+    `sweeps` over them there had been until then.
+    """
 
     since: float
     hot: np.ndarray
+    sweeps: int = 0
 
 
 @dataclass
@@ -64,7 +68,8 @@ class Workload:
             (area,) = event["areas"]
             self.area = area["start"], area["end"]
         elif event["event"] == "phase":
-            self.phases.append(Phase(event["time"], np.array(event["hot"], np.int64).reshape(-1, 2)))
+            hot = np.array(event["hot"], np.int64).reshape(-1, 2)
+            self.phases.append(Phase(event["time"], hot, event["sweeps"]))
         elif event["event"] == "progress":
             self.progress.append(event)
 

@@ -23,8 +23,10 @@ class Guard:
     us, so 256 of them are up to 1 % of one CPU. `swap_free_permil`: the free part of all swap. The last tenth is for
     the kernel, which needs it when memory is short. `some_mem_psi_permil`: the part of the time in which some task
     waits for memory, in the system or in the cgroup `memcg_path`; at a tenth, somebody notices.
-    `swap_out_bytes_per_sec` is not passed but kept to; no limit, since only the disk's owner knows what it bears. `rss_floor_bytes`: no target
-    is paged out below it; 4 MiB are what a process runs on when it does next to nothing, and not worth having.
+
+    Two are not passed but kept to. `swap_out_bytes_per_sec`: no limit, since only the disk's owner knows what it bears.
+    `rss_floor_bytes`: no target is paged out below it; 4 MiB are what a process runs on when it does next to nothing,
+    and not worth having.
     """
 
     enabled: bool = True

@@ -49,7 +49,10 @@ def _rate_under(workload: Workload, scheme: Path, phases: int) -> tuple[float, d
 
 def guard() -> list[Row]:
     """Compare prcl with its guard, prcl without, and nothing, in turn, on one busy workload."""
-    offs, guarded, bare, refaults = [], [], [], []
+    offs: list[float] = []
+    guarded: list[float] = []
+    bare: list[float] = []
+    refaults: list[int] = []
     with zram_swap("1G"), tempfile.TemporaryDirectory() as directory:
         unguarded = Path(directory, "prcl.yaml")
         unguarded.write_text(_PRCL.read_text() + "    guard: off\n")

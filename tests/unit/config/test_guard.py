@@ -10,7 +10,13 @@ import pytest
 from damosd.damos.guard import DEFAULT_GUARD, LIFTED, Guard
 
 if TYPE_CHECKING:
-    from config.conftest import AssertMistake, Mistakes, Only
+    from collections.abc import Callable
+
+    from damosd.damos.scheme import Scheme
+
+    Only = Callable[[str], Scheme]
+    Mistakes = Callable[[str], list[str]]
+    AssertMistake = Callable[[str, str], None]
 
 
 def test_a_scheme_is_guarded_that_says_nothing(only: Only) -> None:

@@ -18,12 +18,13 @@ import numpy as np
 class Phase:
     """From `since` on (time.monotonic()), the pages of `hot` are accessed: int64 byte ranges, shape (n, 2).
 
-    `sweeps` over them there had been until then.
+    `sweeps` over hot pages there had been until then, in `cpu_s` seconds of CPU time.
     """
 
     since: float
     hot: np.ndarray
     sweeps: int = 0
+    cpu_s: float = 0.0
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Workload:
             self.area = area["start"], area["end"]
         elif event["event"] == "phase":
             hot = np.array(event["hot"], np.int64).reshape(-1, 2)
-            self.phases.append(Phase(event["time"], hot, event["sweeps"]))
+            self.phases.append(Phase(event["time"], hot, event["sweeps"], event["cpu_s"]))
         elif event["event"] == "progress":
             self.progress.append(event)
 

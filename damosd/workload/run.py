@@ -137,10 +137,10 @@ class _Player:
                 self._touches[page_numbers(self._recurring)] += np.uint64(1)
         began = self._last_sweep_s = time.monotonic()
         # Many ranges take some milliseconds to print: the pages must be hot by then.
-        sweeps = self._sweeps
+        so_far = self.totals()
         self._sweep()
         ranges = (hot * PAGE_BYTES + self._memory.start).tolist()
-        self._emit({"event": "phase", "time": began, "number": self._phases, "sweeps": sweeps, "hot": ranges})
+        self._emit({"event": "phase", **so_far, "time": began, "number": self._phases, "hot": ranges})
         self._phases += 1
         return began
 

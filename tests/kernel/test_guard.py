@@ -190,6 +190,7 @@ def test_a_scheme_whose_pages_come_back_is_paused(victim: Victim, scheme: Callab
         assert status["inactive"] == f"paused by its guard: {status['guard']['reason']}"
         assert status["guard"]["allowance_bytes_per_sec"] == 0
         applied = status["sz_applied"]
+        area.read()
         for _ in range(4):
             status = until(run, lambda _: True)
         assert 20 < status["guard"]["pause_left_s"] < 29

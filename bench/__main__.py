@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import accuracy, cost, engine, reclaim
+from bench import accuracy, cost, engine, guard, reclaim
 from bench.report import machine, table
 
 _MEASUREMENTS = {
@@ -16,6 +16,7 @@ _MEASUREMENTS = {
     "throughput": cost.throughput,
     "footprint": cost.footprint,
     "prcl": reclaim.prcl,
+    "guard": guard.guard,
     "planning": engine.planning,
 }
 

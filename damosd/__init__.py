@@ -18,7 +18,9 @@ _HOMES = {
     "daemon.metrics": ("SystemMetrics",),
     "daemon.session": ("Hooks", "Session"),
     "damos.engine": ("Engine", "Plan", "Round"),
+    "damos.backoff": ("GuardStatus",),
     "damos.explain": ("Explanation", "Reason"),
+    "damos.guard": ("Guard",),
     "damos.scheme": (
         "AccessPattern",
         "AccessUnit",

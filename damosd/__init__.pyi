@@ -7,11 +7,13 @@ from damosd.core.snapshot import Snapshot as Snapshot
 from damosd.daemon.metrics import SystemMetrics as SystemMetrics
 from damosd.daemon.session import Hooks as Hooks
 from damosd.daemon.session import Session as Session
+from damosd.damos.backoff import GuardStatus as GuardStatus
 from damosd.damos.engine import Engine as Engine
 from damosd.damos.engine import Plan as Plan
 from damosd.damos.engine import Round as Round
 from damosd.damos.explain import Explanation as Explanation
 from damosd.damos.explain import Reason as Reason
+from damosd.damos.guard import Guard as Guard
 from damosd.damos.scheme import (
     AccessPattern as AccessPattern,
 )

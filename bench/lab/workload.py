@@ -16,10 +16,15 @@ import numpy as np
 
 @dataclass
 class Phase:
-    """From `since` on (time.monotonic()), the pages of `hot` are accessed: int64 byte ranges, shape (n, 2)."""
+    """From `since` on (time.monotonic()), the pages of `hot` are accessed: int64 byte ranges, shape (n, 2).
+
+    `sweeps` over hot pages there had been until then, in `cpu_s` seconds of CPU time.
+    """
 
     since: float
     hot: np.ndarray
+    sweeps: int = 0
+    cpu_s: float = 0.0
 
 
 @dataclass
@@ -64,7 +69,8 @@ class Workload:
             (area,) = event["areas"]
             self.area = area["start"], area["end"]
         elif event["event"] == "phase":
-            self.phases.append(Phase(event["time"], np.array(event["hot"], np.int64).reshape(-1, 2)))
+            hot = np.array(event["hot"], np.int64).reshape(-1, 2)
+            self.phases.append(Phase(event["time"], hot, event["sweeps"], event["cpu_s"]))
         elif event["event"] == "progress":
             self.progress.append(event)
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from damosd.access.pagetable import CHUNK, Space
-from damosd.access.residency import Residency, measure
+from damosd.access.refaults import Departure, PageBits
+from damosd.access.residency import Residency, chunks_of, measure
 from damosd.actions.base import Effect, MemoryAction, Outcome
 from damosd.actions.clip import Pieces, batches, shrink
 from damosd.linux import process, swap, thp
@@ -35,6 +36,8 @@ class Advise(MemoryAction):
     """One kind of advice."""
 
     advice: ClassVar[Advice]
+    makes_leave: ClassVar[bool] = False
+    """Whether outcomes tell which pages have left memory."""
 
     def apply(self, space: Space, planned: Planned, *, dry_run: bool = False) -> Outcome:
         """Advise what is planned and read back what came of it. Raises TargetGoneError, PrivilegeError."""
@@ -46,8 +49,14 @@ class Advise(MemoryAction):
         if to_do.any() and (reason := self.futile(space)):
             undone = Counter({reason: int(to_do.sum())})
             return Outcome(np.zeros(nr_regions, np.int64), planned.passed, undone=undone)
-        errors = self._give(space, pieces.ranges[to_do > 0])
+        ranges = pieces.ranges[to_do > 0]
+        chunks = chunks_of(ranges) if self.makes_leave else None
+        bits_before = None if chunks is None else PageBits.read(self._tables, space, chunks)
+        errors = self._give(space, ranges)
         after = measure(self._tables, space, pieces.ranges)
+        departures: tuple[Departure, ...] = ()
+        if chunks is not None and bits_before is not None:
+            departures = (Departure(ranges, bits_before, PageBits.read(self._tables, space, chunks)),)
         applied = np.maximum(self.done(before, after), 0)
         return Outcome(
             pieces.per_region(applied, nr_regions),
@@ -55,6 +64,7 @@ class Advise(MemoryAction):
             Effect.between(before, after),
             errors,
             self.undone(int(to_do.sum()), int(applied.sum())),
+            departures,
         )
 
     def _give(self, space: Space, ranges: np.ndarray) -> Counter[str]:
@@ -91,6 +101,7 @@ class Pageout(Advise):
     """Reclaim the pages: to swap or, of files, to nowhere. Applied is what left memory."""
 
     advice = Advice.PAGEOUT
+    makes_leave = True
 
     def to_do(self, before: Residency) -> np.ndarray:
         """Return the bytes in memory."""

@@ -16,6 +16,7 @@ from damosd.actions.clip import Pieces, clip, shrink
 
 if TYPE_CHECKING:
     from damosd.access.pagetable import PageTables, Space
+    from damosd.access.refaults import Departure
     from damosd.access.residency import Residency
     from damosd.actions.sieve import PageFilters
     from damosd.linux.maps import Mappings
@@ -65,7 +66,8 @@ class Outcome:
 
     `applied`: int64, bytes per region, read back (in a dry run: what there would be to do); `passed`: int64, bytes per
     region that are mapped and pass the filters, see `Planned`; `effect` on all of them; `errors`: how many ranges the
-    kernel refused, by errno name; `undone`: how many bytes stayed as they were, by a reason that a person can act on.
+    kernel refused, by errno name; `undone`: how many bytes stayed as they were, by a reason that a person can act on;
+    `departures`: of actions that make pages leave memory, which ones.
     """
 
     applied: np.ndarray
@@ -73,6 +75,7 @@ class Outcome:
     effect: Effect = Effect()
     errors: Counter[str] = field(default_factory=Counter)
     undone: Counter[str] = field(default_factory=Counter)
+    departures: tuple[Departure, ...] = ()
 
     @classmethod
     def nothing(cls, nr_regions: int, undone: Counter[str] | None = None) -> Self:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,7 @@ def main(args: argparse.Namespace) -> int:
     import structlog  # noqa: PLC0415  # these take most of the start-up time
 
     from damosd.cli.explainer import Explainer  # noqa: PLC0415  # loads numpy
+    from damosd.cli.guarding import tell_change, tell_unwatched  # noqa: PLC0415  # loads numpy
     from damosd.cli.logs import configure  # noqa: PLC0415  # loads structlog
     from damosd.daemon.journal import Journal, default_folder  # noqa: PLC0415  # not for --help
     from damosd.daemon.session import Hooks, Lasting, Session  # noqa: PLC0415  # loads numpy
@@ -124,9 +126,12 @@ def main(args: argparse.Namespace) -> int:
             hooks=Hooks(
                 on_explain=explainer.keep if explainer else None,
                 on_reload=(lambda: _reload(log, session, args.scheme)) if args.scheme else None,
+                on_guard=partial(tell_change, log),
             ),
         )
         _warn(log, schemes, dry_run=args.dry_run)
+        if not args.dry_run:
+            tell_unwatched(log, schemes)
         log.info("monitoring", pids=pids, schemes=[scheme.name for scheme in schemes], dry_run=args.dry_run)
         show = _sink(args, stack)
 

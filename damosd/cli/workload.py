@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from damosd import units
 from damosd.errors import DamosdError, UsageError
-from damosd.workload.options import DEFAULT_PAUSE_US, DEFAULT_PHASE_US, DEFAULT_STEPS, Kind, Options, Pattern, Thp
+from damosd.workload.options import (
+    DEFAULT_PAUSE_US,
+    DEFAULT_PHASE_US,
+    DEFAULT_RECURRING_PHASE_US,
+    DEFAULT_STEPS,
+    Kind,
+    Options,
+    Pattern,
+    Thp,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +44,7 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
         "pattern",
         choices=[pattern.value for pattern in Pattern],
         help="hot-cold: the first part is hot; zigzag: first and last part in turn; stairs: the hot part moves to the "
-        "end in steps; random: scattered pages",
+        "end in steps; random: scattered pages; recurring: the first part is hot, all the rest is touched once a phase",
     )
     parser.add_argument("--size", required=True, help="how much memory, e.g. 512M")
     parser.add_argument(
@@ -49,7 +58,8 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phase",
         help=f"how long the hot part stays in place (default {DEFAULT_PHASE_US // 1_000_000}s for zigzag and stairs, "
-        "for ever for random)",
+        f"for ever for random), or the time between two touches of the rest (recurring, default "
+        f"{DEFAULT_RECURRING_PHASE_US // 1_000_000}s)",
     )
     parser.add_argument(
         "--steps", type=int, help=f"places the hot part of stairs moves through (default {DEFAULT_STEPS})"

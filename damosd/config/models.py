@@ -14,6 +14,7 @@ from damosd.config.base import Model, refuse, text
 from damosd.config.bounds import PatternModel
 from damosd.config.dests import DestModel, dests_faults, to_dests
 from damosd.config.filters import CoreFilterModel, FilterModel, OpsFilterModel
+from damosd.config.guard import GuardModel
 from damosd.config.quotas import QuotaModel
 from damosd.config.watermarks import WatermarksModel
 from damosd.config.words import Count, Name, TimeUs, choice
@@ -45,6 +46,7 @@ class SchemeModel(Model):
     max_nr_snapshots: Count = 0
     target_nid: Count | None = None
     dests: list[DestModel] = Field(default_factory=list)
+    guard: GuardModel = GuardModel()
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -65,6 +67,7 @@ class SchemeModel(Model):
             filters=tuple(model.to_filter() for model in filters),
             max_nr_snapshots=self.max_nr_snapshots,
             dests=to_dests(self.target_nid, self.dests),
+            guard=self.guard.to_guard(),
         )
 
 

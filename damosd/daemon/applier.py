@@ -17,23 +17,29 @@ if TYPE_CHECKING:
     from damosd.core.operations import Acted
     from damosd.core.snapshot import Snapshot
     from damosd.daemon.effects import Effects
+    from damosd.daemon.guards import Guards
     from damosd.damos.engine import Engine, Plan
     from damosd.damos.explain import Explanation
     from damosd.damos.scheme import Scheme
 
 
 class Applier:
-    """Runs an engine's plans by `effects`.
+    """Runs an engine's plans by `effects`, and tells `guards` what left memory.
 
     `results` are what actions of the scheme of a name have changed, and failed to change, since the start. `on_explain`
     is given what the schemes made of every region, each time that some are due.
     """
 
     def __init__(
-        self, engine: Engine, effects: Effects, on_explain: Callable[[tuple[Explanation, ...]], None] | None = None
+        self,
+        engine: Engine,
+        effects: Effects,
+        guards: Guards | None = None,
+        on_explain: Callable[[tuple[Explanation, ...]], None] | None = None,
     ) -> None:
         self.engine = engine
         self._effects = effects
+        self._guards = guards
         self._on_explain = on_explain
         self.results: dict[str, Results] = {}
         effects.get_ready(engine.schemes)
@@ -47,6 +53,8 @@ class Applier:
         self._effects.get_ready([*before, *schemes])
         self.engine.commit(schemes)
         still = {(one.name, one.action) for one in schemes}
+        names = {one.name for one in schemes}
+        self.results = {name: results for name, results in self.results.items() if name in names}
         return self._effects.retire(one.name for one in before if (one.name, one.action) not in still)
 
     def next_due(self) -> int:
@@ -97,5 +105,7 @@ class Applier:
         except (UnavailableError, PrivilegeError) as error:
             state.failed = str(error)
             outcome = Outcome.nothing(len(plan.ranges))
+        if self._guards:
+            self._guards.note(state.scheme, plan.target, outcome.departures)
         self.results.setdefault(state.scheme.name, Results()).add(outcome)
         return outcome

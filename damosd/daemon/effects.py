@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,13 +17,16 @@ from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.registry import make
 from damosd.actions.sieve import PageFilters, passed_bytes
 from damosd.actions.thp import ADVICE, Thp
+from damosd.daemon import floor
 from damosd.damos.scheme import Action
 from damosd.errors import PrivilegeError, TargetGoneError, UnavailableError
-from damosd.linux import cgroup, numa
+from damosd.linux import cgroup, numa, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from damosd.access.pagetable import Space
+    from damosd.access.refaults import Departure, RefaultWatch
     from damosd.actions.thp import Advisor
     from damosd.damos.scheme import Dest, Filter, Scheme
     from damosd.linux.maps import Mappings
@@ -134,11 +139,40 @@ class Effects:
 
     def do(self, scheme: Scheme, target: int, ranges: np.ndarray, settled: np.ndarray) -> Outcome:
         """Carry the action out on `ranges` of one target. Raises PrivilegeError, UnavailableError."""
-        return self._do(scheme, target, ranges, settled, dry_run=self._dry_run)
+        floor_bytes = scheme.guarded_by.rss_floor_bytes
+        if not floor_bytes or self._dry_run:
+            return self._do(scheme, target, ranges, settled, dry_run=self._dry_run)
+        try:
+            room = max(process.resident_bytes(self._operations.pidfds[target].proc) - floor_bytes, 0)
+        except TargetGoneError:
+            return Outcome.nothing(len(ranges))
+        kept, left = floor.within_room(self, scheme, target, ranges, settled, room)
+        outcome = self._do(scheme, target, kept, settled[: len(kept)], dry_run=False)
+        if not left:
+            return outcome
+        lacking = (0, len(ranges) - len(kept))
+        return replace(
+            outcome,
+            applied=np.pad(outcome.applied, lacking),
+            passed=np.pad(outcome.passed, lacking),
+            undone=outcome.undone + Counter({floor.REASON: left}),
+        )
+
+    def space(self, target: int) -> Space:
+        """Return the target's address space. Raises TargetGoneError when it has ended."""
+        if not self._operations.target_valid(target):
+            raise TargetGoneError(f"process {self._operations.pidfds[target].pid} has ended")
+        return self._operations.space(target)
+
+    def look(self, watch: RefaultWatch, target: int) -> int:
+        """Return how many of the target's watched pages have come back. Raises TargetGoneError."""
+        assert self._tables is not None
+        return watch.look(self._tables, lambda: self._operations.mappings(target).ranges)
 
     def _do(self, scheme: Scheme, target: int, ranges: np.ndarray, settled: np.ndarray, *, dry_run: bool) -> Outcome:
         applied, passed = np.zeros((2, len(ranges)), np.int64)
         results = Results()
+        departures: tuple[Departure, ...] = ()
         filters = None if settled.all() else self._filters_of(scheme)
         parts = [(~settled, filters), (settled, None)] if filters else [(np.ones(len(ranges), bool), None)]
         for which, asked in parts:
@@ -150,7 +184,8 @@ class Effects:
                 continue
             applied[which], passed[which] = part.applied, part.passed
             results.add(part)
-        return Outcome(applied, passed, results.effect, results.errors, results.undone)
+            departures += part.departures
+        return Outcome(applied, passed, results.effect, results.errors, results.undone, departures)
 
     def _advise(
         self, scheme: Scheme, target: int, ranges: np.ndarray, filters: PageFilters | None, *, dry_run: bool

@@ -89,6 +89,7 @@ class Figures:
             errors=dict(results.errors),
             effect=asdict(results.effect),
             undone=dict(results.undone),
+            guard=None if self._dry_run else self._applier.engine.guard_status(state),
             targets=tuple(
                 _on_target(pidfd, state.target_stats.get(index, Stats()))
                 for index, pidfd in enumerate(self._operations.pidfds)

@@ -17,6 +17,7 @@ from damosd.core.monitor import Callbacks, Monitor
 from damosd.daemon.applier import Applier
 from damosd.daemon.effects import Effects
 from damosd.daemon.figures import Figures
+from damosd.daemon.guards import Guards
 from damosd.daemon.journal import Journal, default_folder
 from damosd.daemon.metrics import SystemMetrics
 from damosd.daemon.wait import Waiter
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from damosd.core.attrs import Attrs
     from damosd.core.intervals import IntervalsGoal
     from damosd.core.snapshot import Snapshot
+    from damosd.damos.backoff import GuardStatus
     from damosd.damos.explain import Explanation
     from damosd.damos.metrics import Metrics
     from damosd.damos.scheme import Scheme
     from damosd.report.status import Status
+
+_GUARD_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,14 @@ class Hooks:
     """Functions that a session calls; what they raise ends it.
 
     `on_snapshot` is given every aggregation's snapshot; `on_explain` what the schemes made of every region, whenever
-    some were applied; `on_reload` is called upon SIGHUP, which ends the run where there is none.
+    some were applied; `on_reload` is called upon SIGHUP, which ends the run where there is none; `on_guard` is given
+    the name of a scheme whose guard slows it down, pauses it or lets it go on, and the guard's status.
     """
 
     on_snapshot: Callable[[Snapshot], None] | None = None
     on_explain: Callable[[tuple[Explanation, ...]], None] | None = None
     on_reload: Callable[[], None] | None = None
+    on_guard: Callable[[str, GuardStatus], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +93,12 @@ class Session:
         self._hooks = hooks
         self._lasting = lasting or Lasting()
         self._operations = Vaddr(pids)
+        metrics = metrics or SystemMetrics(self._operations.pidfds)
         advisor = Advisor(Injector(unprotected=self._lasting.unprotected), Journal(self._lasting.state))
         self._effects = Effects(self._operations, advisor, dry_run=dry_run)
-        self.engine = Engine(schemes, attrs, metrics or SystemMetrics(self._operations.pidfds), self._effects)
-        self._applier = Applier(self.engine, self._effects, hooks.on_explain)
+        self.engine = Engine(schemes, attrs, metrics, self._effects)
+        self._guards = None if dry_run else Guards(self.engine, self._effects, metrics, hooks.on_guard)
+        self._applier = Applier(self.engine, self._effects, self._guards, hooks.on_explain)
         self._monitor = Monitor(
             attrs,
             self._operations,
@@ -142,6 +150,7 @@ class Session:
         end = time.monotonic() + duration_s
         next_step = time.monotonic() + self._monitor.attrs.sample_us / 1e6
         next_status = time.monotonic() + status_interval_s
+        next_guard = time.monotonic() + _GUARD_S
         while self._monitor.running and not self._reason:
             if self._reload_wanted and self._hooks.on_reload:
                 self._reload_wanted = False
@@ -160,6 +169,9 @@ class Session:
                 sample_s = self._monitor.attrs.sample_us / 1e6
                 # A step that took long stretches its interval: pages need a whole one to be accessed in.
                 next_step = max(next_step + sample_s, time.monotonic() + sample_s / 2)
+            if self._guards and now >= next_guard:
+                self._guards.look()
+                next_guard = now + _GUARD_S
             if now >= next_status or (woken and self._paused):
                 on_status(self.status())
                 next_status = max(next_status + status_interval_s, now)

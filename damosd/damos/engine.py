@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.core.operations import Acted
+from damosd.damos.guard import NO_GUARD
 from damosd.damos.pick import Picked, pick
 from damosd.damos.prospects import WholeRegions
 from damosd.damos.scheme import Action, GoalMetric, Scheme, WatermarkMetric
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from damosd.core.attrs import Attrs
     from damosd.core.snapshot import Snapshot
+    from damosd.damos.backoff import GuardStatus
     from damosd.damos.explain import Explanation
     from damosd.damos.metrics import Metrics
     from damosd.damos.prospects import Prospects
@@ -127,6 +129,12 @@ class Engine:
                 return
         raise UsageError(f"there is no scheme {scheme!r} whose goal {goal} is user_input")
 
+    def guard_status(self, state: SchemeState) -> GuardStatus | None:
+        """Return what the guard of one of `states` does now; None for one without."""
+        if state.scheme.guarded_by == NO_GUARD:
+            return None
+        return state.guard.status(self._metrics.now_ns())
+
     def next_due(self) -> int:
         """Return the sampling interval in which the next scheme is due; never, without schemes."""
         return min((state.next_apply for state in self.states), default=_NEVER)
@@ -149,7 +157,7 @@ class Engine:
             state.tried = []
             state.watermark.check(state.scheme.watermarks, self._metrics)
             if not state.asleep():
-                state.quota.begin_window(state.scheme.quota, self._metrics, self._attrs.min_region_sz)
+                state.begin_windows(self._metrics, self._attrs.min_region_sz)
         for index in due:
             picked = pick(self.states[index], work, self._prospects, self._attrs.min_region_sz)
             if explain:

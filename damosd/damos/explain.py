@@ -103,7 +103,7 @@ def in_words(reason: Reason, explanation: Explanation, scheme: Scheme) -> str:
         Reason.FILTER: "rejected by an address or target filter",
         Reason.SCORE: f"others come first, with a score of {explanation.min_score} or more",
         Reason.DONE_BEFORE: "before the place where the last quota ended",
-        Reason.QUOTA: "the quota is used up",
+        Reason.QUOTA: "the quota is used up" if scheme.quota.limits else "its guard allows no more now",
         Reason.INACTIVE: explanation.inactive,
         Reason.ACTED: "acted on",
         Reason.SNAPSHOTS: f"it goes through {scheme.max_nr_snapshots} snapshots and no more",

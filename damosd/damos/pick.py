@@ -79,8 +79,8 @@ def pick(state: SchemeState, work: Work, prospects: Prospects, granule: int) -> 
         fits &= enough
     limit = _row_limit(state, work)
     picked = Picked(np.flatnonzero(fits[:limit]), passed, settled, limit=limit, stop=limit, min_score=min_score)
-    if scheme.quota.limits:
-        picked = _within_quota(state, work, picked, prospects, granule)
+    if state.limited:
+        picked = _within_limits(state, work, picked, prospects, granule)
     else:
         picked = replace(picked, charged=work.snapshot.size[picked.rows])
     last = work.last_rows
@@ -105,21 +105,20 @@ def _priority(state: SchemeState, work: Work, fits: np.ndarray, passed: np.ndarr
     if work.acted.any():
         fits = match(scheme.pattern, work.before()) & passed
         scores_now = combine(scheme.action, weights, work.subscores_now())
-    least = lowest_score(scores[fits], work.snapshot.size[fits], state.quota.effective_bytes)
+    least = lowest_score(scores[fits], work.snapshot.size[fits], state.window_bytes)
     return least, scores_now >= least
 
 
-def _within_quota(state: SchemeState, work: Work, picked: Picked, prospects: Prospects, granule: int) -> Picked:
-    """Return of `picked` what the quota has room for, from where the last window left off; cut the last one to fit."""
-    account, scheme = state.quota, state.scheme
-    if account.is_full(scheme.quota, granule):
+def _within_limits(state: SchemeState, work: Work, picked: Picked, prospects: Prospects, granule: int) -> Picked:
+    """Return of `picked` what quota and guard leave room for, from where the last window ended; cut the last one."""
+    account, scheme, room = state.quota, state.scheme, state.room_bytes
+    if room < granule:
         return replace(picked, rows=_NO_ROWS, stop=0)
     picked = _resume(account.resume, work, picked, granule)
     rows, now = picked.rows, work.snapshot
     ranges = np.stack((now.start[rows], now.end[rows]), axis=1)
     amounts = prospects.measure(scheme, now.target[rows], ranges, picked.settled[rows])
     ends = np.cumsum(amounts)
-    room = account.effective_bytes - account.charged_bytes
     whole = int(np.searchsorted(ends, room, side="right"))
     part = (room - (int(ends[whole - 1]) if whole else 0)) // granule * granule
     if whole < len(rows) and part:
@@ -131,9 +130,9 @@ def _within_quota(state: SchemeState, work: Work, picked: Picked, prospects: Pro
             amounts[whole] = part
             whole += 1
     rows, amounts = rows[:whole], amounts[:whole]  # all before the cut
-    account.charged_bytes += int(amounts.sum())
+    state.charge(int(amounts.sum()))
     account.resume, stop = None, picked.stop
-    if len(rows) and account.is_full(scheme.quota, granule):
+    if len(rows) and state.room_bytes < granule:
         last = rows[-1]
         account.resume = int(work.snapshot.target[last]), int(work.snapshot.end[last])
         stop = int(last) + 1

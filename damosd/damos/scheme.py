@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from damosd.damos.guard import DEFAULT_GUARD, NO_GUARD, Guard
 from damosd.units import MAX
 
 UNLIMITED = MAX
@@ -230,3 +231,11 @@ class Scheme:
     filters: tuple[Filter, ...] = ()
     max_nr_snapshots: int = 0
     dests: tuple[Dest, ...] = ()
+    guard: Guard = DEFAULT_GUARD
+
+    @property
+    def guarded_by(self) -> Guard:
+        """What of the guard is for this action."""
+        if not self.guard.enabled or self.action is Action.STAT:
+            return NO_GUARD
+        return self.guard if self.action is Action.PAGEOUT else self.guard.without_reclaim()

@@ -6,11 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from damosd.damos.backoff import GuardState, Phase
 from damosd.damos.quota import QuotaState
 from damosd.damos.stats import Stats
 from damosd.damos.watermarks import WatermarkState
+from damosd.units import MAX
 
 if TYPE_CHECKING:
+    from damosd.damos.metrics import Metrics
     from damosd.damos.scheme import Scheme
     from damosd.damos.stats import TriedRegions
 
@@ -32,6 +35,7 @@ class SchemeState:
     nr_snapshots: int = 0
     quota: QuotaState = field(default_factory=QuotaState)
     watermark: WatermarkState = field(default_factory=WatermarkState)
+    guard: GuardState = field(default_factory=GuardState)
     tried: list[TriedRegions] = field(default_factory=list)
     refused: str = ""
     failed: str = ""
@@ -57,11 +61,43 @@ class SchemeState:
             return f"free memory is {value} permil, {where} watermark ({marks.high}, {marks.mid}, {marks.low})"
         if most and self.nr_snapshots >= most:
             return f"it has gone through {self.nr_snapshots} snapshots, as many as it may"
-        return ""
+        return f"paused by its guard: {self.guard.reason}" if self.guard.phase is Phase.PAUSED else ""
+
+    @property
+    def limited(self) -> bool:
+        """Whether quota or guard limit what it may do."""
+        return self.scheme.quota.limits or self.guard.limit(self.scheme.guarded_by) is not None
+
+    @property
+    def window_bytes(self) -> int:
+        """What it may do in a window, by the narrower of quota and guard."""
+        limit = self.guard.limit(self.scheme.guarded_by)
+        bounds = [self.quota.effective_bytes] if self.scheme.quota.limits else []
+        return min(bounds if limit is None else [*bounds, limit], default=MAX)
+
+    @property
+    def room_bytes(self) -> int:
+        """What it may still do now."""
+        limit = self.guard.limit(self.scheme.guarded_by)
+        rooms = [self.quota.effective_bytes - self.quota.charged_bytes] if self.scheme.quota.limits else []
+        return min(rooms if limit is None else [*rooms, limit - self.guard.charged_bytes], default=MAX)
+
+    def begin_windows(self, metrics: Metrics, granule: int) -> None:
+        """Begin new windows of quota and guard where it is time to."""
+        self.quota.begin_window(self.scheme.quota, metrics, granule)
+        if self.guard.limit(self.scheme.guarded_by) is not None:
+            self.guard.begin_window(metrics.now_ns())
+
+    def charge(self, size_bytes: int) -> None:
+        """Note that so much is going to be done."""
+        self.quota.charged_bytes += size_bytes if self.scheme.quota.limits else 0
+        self.guard.charged_bytes += size_bytes
 
     def take_over(self, scheme: Scheme) -> None:
         """Go on as `scheme`. What has changed in it begins anew; statistics and what is charged stay."""
         if scheme.watermarks != self.scheme.watermarks:
             self.watermark = WatermarkState()
         self.quota.take_over(self.scheme.quota, scheme.quota)
+        if scheme.guarded_by != self.scheme.guarded_by:
+            self.guard = GuardState()
         self.scheme, self.failed = scheme, ""

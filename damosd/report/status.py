@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from damosd.damos.backoff import GuardStatus
 
 SCHEMA = 1
 """The version of the JSON that `as_json` makes."""
@@ -43,8 +46,8 @@ class SchemeStatus:
     empty. `errors` counts refusals of the kernel by errno name. `effect`: bytes that changed, by how
     (`damosd.actions.base.Effect`); `undone`: bytes that could not be changed, by the reason. `targets`: what was done
     to each, in their order. `last_tried_bytes` were tried in the last application; `goal_score` is how near the quota's
-    goals are, 10,000 when reached, None where none is fed back. In a dry run, applied is what there would have been to
-    do.
+    goals are, 10,000 when reached, None where none is fed back. `guard`: what its guard does, None where it has none.
+    In a dry run, applied is what there would have been to do.
     """
 
     name: str
@@ -65,6 +68,7 @@ class SchemeStatus:
     goal_score: int | None = None
     effect: dict[str, int] = field(default_factory=dict)
     undone: dict[str, int] = field(default_factory=dict)
+    guard: GuardStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from damosd.report.text import mib
+from damosd.report.text import guard_words, mib
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,6 +41,11 @@ def status_table(status: Status) -> RenderableType:
             schemes.add_row(Text(scheme.name), scheme.action, *done, quota, refused)
         parts.append(schemes)
         parts += [Text(f"{one.name} is inactive: {one.inactive}") for one in status.schemes if one.inactive]
+        parts += [
+            Text(f"{one.name} is held back by its guard: {words}")
+            for one in status.schemes
+            if (words := guard_words(one))
+        ]
         parts += [
             Text(f"{one.name} left {mib(size)} undone: {reason}")
             for one in status.schemes

@@ -49,11 +49,21 @@ def summary_lines(summary: Summary) -> list[str]:
 
 def _state(scheme: SchemeStatus) -> str:
     """Return what holds a scheme back now."""
+    guard = guard_words(scheme)
     if scheme.inactive:
-        return f" - inactive: {scheme.inactive}"
-    if scheme.quota_bytes is None:
+        return f" - inactive: {scheme.inactive}{guard and f' ({guard})'}"
+    quota = "" if scheme.quota_bytes is None else f", quota {mib(scheme.charged_bytes)} of {mib(scheme.quota_bytes)}"
+    return quota + (guard and f" - held back by its guard: {guard}")
+
+
+def guard_words(scheme: SchemeStatus) -> str:
+    """Return how its guard holds a scheme back; nothing for one that is free."""
+    guard = scheme.guard
+    if guard is None or guard.allowance_bytes_per_sec is None:
         return ""
-    return f", quota {mib(scheme.charged_bytes)} of {mib(scheme.quota_bytes)}"
+    if guard.phase == "paused":
+        return f"tried again in {guard.pause_left_s:.0f} s"
+    return f"{mib(guard.allowance_bytes_per_sec)} a second, since {guard.reason}"
 
 
 def _scheme(scheme: SchemeStatus, *, dry_run: bool) -> str:

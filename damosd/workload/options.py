@@ -12,6 +12,7 @@ from damosd.errors import UsageError
 PAGE_BYTES = mmap.PAGESIZE
 DEFAULT_PAUSE_US = 3000
 DEFAULT_PHASE_US = 5_000_000
+DEFAULT_RECURRING_PHASE_US = 20_000_000
 DEFAULT_STEPS = 8
 
 
@@ -22,6 +23,7 @@ class Pattern(StrEnum):
     ZIGZAG = "zigzag"
     STAIRS = "stairs"
     RANDOM = "random"
+    RECURRING = "recurring"
 
 
 class Kind(StrEnum):
@@ -44,8 +46,8 @@ class Options:
     """One workload. Raises UsageError where the values make no sense together.
 
     `hot` is the part of the memory that is hot at any one time, 0 to 1. `pause_us` lies between two sweeps over the
-    hot pages; 0 is none. `phase_us` None means the pattern's own (5 s for zigzag and stairs, for ever otherwise),
-    `steps` None means 8 for stairs, `duration_us` None means until stopped.
+    hot pages; 0 is none. `phase_us` None means the pattern's own (5 s for zigzag and stairs, 20 s for recurring, for
+    ever otherwise), `steps` None means 8 for stairs, `duration_us` None means until stopped.
     """
 
     pattern: Pattern
@@ -103,4 +105,6 @@ class Options:
         """Return how long the hot pages stay the same, in seconds; infinite when they always do."""
         if self.phase_us is not None:
             return self.phase_us / 1e6
+        if self.pattern is Pattern.RECURRING:
+            return DEFAULT_RECURRING_PHASE_US / 1e6
         return DEFAULT_PHASE_US / 1e6 if self.pattern in (Pattern.ZIGZAG, Pattern.STAIRS) else float("inf")

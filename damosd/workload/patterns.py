@@ -25,7 +25,7 @@ def truths(options: Options) -> Iterator[Truth]:
     """Yield the hot pages of each phase, without end."""
     pages, hot_pages = options.pages, options.hot_pages
     match options.pattern:
-        case Pattern.HOT_COLD:
+        case Pattern.HOT_COLD | Pattern.RECURRING:
             return itertools.repeat(_one_range(0, hot_pages))
         case Pattern.ZIGZAG:
             return _steps(pages, hot_pages, 2)
@@ -33,6 +33,12 @@ def truths(options: Options) -> Iterator[Truth]:
             return _steps(pages, hot_pages, options.steps or DEFAULT_STEPS)
         case Pattern.RANDOM:
             return _scattered(pages, hot_pages, options.seed)
+
+
+def recurring(options: Options) -> Truth:
+    """Return the pages that are touched once when a phase begins, but for the first."""
+    recurs = options.pattern is Pattern.RECURRING
+    return _one_range(options.hot_pages, options.pages - options.hot_pages if recurs else 0)
 
 
 def runs(pages: NDArray[np.int64]) -> Truth:

@@ -16,7 +16,7 @@ import numpy as np
 from damosd.workload.content import Content
 from damosd.workload.memory import allocate
 from damosd.workload.options import PAGE_BYTES
-from damosd.workload.patterns import page_numbers, truths
+from damosd.workload.patterns import page_numbers, recurring, truths
 from damosd.workload.touch import sweeper
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class _Player:
         self._hot = np.empty((0, 2), np.int64)
         self._touch: Callable[[], None]
         self._touches = np.zeros(memory.pages, np.uint64)
+        self._recurring = recurring(options)
+        self._touch_recurring = sweeper(memory.words, self._recurring, write=options.write)
         self._phases = 0
         self._sweeps = self._sweeps_counted = self._sweeps_reported = 0
         self._longest_gap_s = 0.0
@@ -129,11 +131,16 @@ class _Player:
         hot = next(self._truths)
         self._touch = sweeper(self._memory.words, hot, write=self._options.write)
         self._hot = hot
+        if self._phases:
+            self._touch_recurring()
+            if self._options.write:
+                self._touches[page_numbers(self._recurring)] += np.uint64(1)
         began = self._last_sweep_s = time.monotonic()
         # Many ranges take some milliseconds to print: the pages must be hot by then.
+        so_far = self.totals()
         self._sweep()
         ranges = (hot * PAGE_BYTES + self._memory.start).tolist()
-        self._emit({"event": "phase", "time": began, "number": self._phases, "hot": ranges})
+        self._emit({"event": "phase", **so_far, "time": began, "number": self._phases, "hot": ranges})
         self._phases += 1
         return began
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import classic_bpf as bpf
 
 from damosd.inject.client import Injector
 from damosd.linux.pidfd import Pidfd
 from kernel.injecting import ask, refused_by, works_in
 from kernel.programs import Program, advice, built, sleeps_in, until
-from support import classic_bpf as bpf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

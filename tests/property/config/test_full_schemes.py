@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from damosd.config.problems import ConfigFileError
 from damosd.config.schemefile import load_scheme_file
+from damosd.damos.guard import LIFTED, Guard
 from damosd.damos.scheme import (
     Action,
     Dest,
@@ -94,6 +95,22 @@ def watermarks(draw: st.DrawFn) -> Watermarks:
 
 
 @st.composite
+def guards(draw: st.DrawFn) -> Guard:
+    """Draw a guard with limits, or one that is off."""
+    if not draw(st.booleans()):
+        return Guard(enabled=False)
+    pressure = draw(st.integers(1, 1000) | st.just(LIFTED))
+    return Guard(
+        refault_per_sec=draw(st.integers(1, MAX)),
+        swap_free_permil=draw(PERMIL),
+        some_mem_psi_permil=pressure,
+        memcg_path="" if pressure == LIFTED else draw(PATHS | st.just("")),
+        swap_out_bytes_per_sec=draw(st.integers(4096, MAX)),
+        rss_floor_bytes=draw(COUNTS),
+    )
+
+
+@st.composite
 def filters(draw: st.DrawFn) -> Filter:
     """Draw a filter with the argument of its type."""
     start, end = sorted(draw(st.lists(COUNTS, min_size=2, max_size=2, unique=True)))
@@ -139,6 +156,21 @@ def written_quota(quota: Quota) -> dict[str, Any]:
     }
 
 
+def written_guard(guard: Guard) -> object:
+    """Return the guard in the file's words."""
+    if not guard.enabled:
+        return "off"
+    return {
+        "enabled": True,
+        "refault_per_sec": "max" if guard.refault_per_sec == LIFTED else f"{guard.refault_per_sec:,}",
+        "swap_free_permil": guard.swap_free_permil,
+        "some_mem_psi_permil": "max" if guard.some_mem_psi_permil == LIFTED else guard.some_mem_psi_permil,
+        "memcg_path": guard.memcg_path or None,
+        "swap_out_bytes_per_sec": f"{guard.swap_out_bytes_per_sec} B",
+        "rss_floor_bytes": f"{guard.rss_floor_bytes} B",
+    }
+
+
 def written_filter(memory: Filter) -> dict[str, Any]:
     """Return the filter in the file's words."""
     words: dict[str, Any] = {"filter_type": memory.type, "matching": memory.matching, "allow": memory.allow}
@@ -162,11 +194,18 @@ def written_filter(memory: Filter) -> dict[str, Any]:
     kept=st.lists(filters(), max_size=4),
     snapshots=COUNTS,
     dests=st.lists(st.builds(Dest, COUNTS, COUNTS.filter(bool)), max_size=3).map(tuple),
+    guard=guards(),
 )
 def test_what_is_written_out_is_read_back(
-    load: Load, quota: Quota, marks: Watermarks, kept: list[Filter], snapshots: int, dests: tuple[Dest, ...]
+    load: Load,
+    quota: Quota,
+    marks: Watermarks,
+    kept: list[Filter],
+    snapshots: int,
+    dests: tuple[Dest, ...],
+    guard: Guard,
 ) -> None:
-    """A quota, watermarks, filters and nodes, written in the file's words, are read back as the same, to the digit."""
+    """Quota, watermarks, guard, filters and nodes, written in the file's words, are read back as the same."""
     action = Action.MIGRATE_HOT if dests else Action.STAT
     data = {
         "action": action,
@@ -181,6 +220,7 @@ def test_what_is_written_out_is_read_back(
         },
         "filters": [written_filter(memory) for memory in kept],
         "max_nr_snapshots": snapshots,
+        "guard": written_guard(guard),
     }
     assert load(data) == [
         Scheme(
@@ -191,6 +231,7 @@ def test_what_is_written_out_is_read_back(
             filters=tuple(kept),
             max_nr_snapshots=snapshots,
             dests=dests,
+            guard=guard,
         )
     ]
 

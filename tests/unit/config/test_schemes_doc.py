@@ -11,6 +11,7 @@ import pytest
 from damosd.config.dests import DestModel
 from damosd.config.filters import FilterModel
 from damosd.config.goals import GoalModel
+from damosd.config.guard import GuardModel
 from damosd.config.models import SchemeModel
 from damosd.config.problems import ConfigFileError
 from damosd.config.quotas import QuotaModel, WeightsModel
@@ -43,6 +44,6 @@ def test_every_key_and_word_is_explained() -> None:
     """No key of a scheme, and no word that one takes, is missing from the page's tables."""
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|(.*)$", DOC, re.MULTILINE)
     explained = {word for cells in rows for word in re.findall(r"`(\w+)`", "".join(cells))}
-    models = (SchemeModel, QuotaModel, WeightsModel, GoalModel, WatermarksModel, FilterModel, DestModel)
+    models = (SchemeModel, QuotaModel, WeightsModel, GoalModel, WatermarksModel, FilterModel, DestModel, GuardModel)
     keys = {key for model in models for key in model.model_fields}
     assert explained >= {*keys, *Action, *GoalMetric, *Tuner, *WatermarkMetric, *FilterType}

@@ -6,13 +6,18 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
+from damosd.damos.backoff import GuardStatus, Phase
 from damosd.report.status import SCHEMA, SchemeOnTarget, SchemeStatus, Status, Summary, TargetStatus, as_json
 from damosd.report.table import status_table
 from damosd.report.text import mib, status_line, summary_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TARGET = TargetStatus(pid=42, comm="redis", alive=True, rss_bytes=400 << 20, working_set_bytes=30 << 20, nr_regions=25)
 SCHEME = SchemeStatus(
@@ -149,3 +154,34 @@ def test_json_carries_schema_and_event() -> None:
 def test_sizes_have_one_unit() -> None:
     """Sizes are MiB with one decimal, whatever their magnitude."""
     assert (mib(0), mib(1536 << 10), mib(3 << 40)) == ("0.0 MiB", "1.5 MiB", "3,145,728.0 MiB")
+
+
+@pytest.mark.parametrize("show", [status_line, drawn])
+def test_a_guard_that_holds_back_is_shown(show: Callable[[Status], str]) -> None:
+    """How much it allows and why, or how long a pause lasts; nothing of one that is free."""
+    free = GuardStatus(Phase.FREE, "", None, 0.0, 7)
+    slow = GuardStatus(Phase.SLOW, "300 pages a second came back, 256 may", 3 << 20, 0.0, 3000)
+    paused = GuardStatus(Phase.PAUSED, "x", 0, 23.4, 3000)
+
+    def shown(guard: GuardStatus, **more: str) -> str:
+        text = show(replace(STATUS, schemes=(replace(SCHEME, guard=guard, **more),)))  # type: ignore[arg-type]
+        return " ".join(text.split())
+
+    assert "guard" not in shown(free)
+    assert "held back by its guard: 3.0 MiB a second, since 300 pages a second came back, 256 may" in shown(slow)
+    text = shown(paused, inactive="paused by its guard: x")
+    assert "inactive: paused by its guard: x" in text
+    assert "tried again in 23 s" in text
+
+
+def test_a_guard_is_in_the_json() -> None:
+    """With plain values."""
+    guard = GuardStatus(Phase.PAUSED, "x", 0, 23.4, 3000)
+    data = json.loads(json.dumps(as_json("status", replace(STATUS, schemes=(replace(SCHEME, guard=guard),)))))
+    assert data["schemes"][0]["guard"] == {
+        "phase": "paused",
+        "reason": "x",
+        "allowance_bytes_per_sec": 0,
+        "pause_left_s": 23.4,
+        "refaults": 3000,
+    }

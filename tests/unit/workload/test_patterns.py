@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from damosd.errors import UsageError
 from damosd.workload.options import PAGE_BYTES, Options, Pattern
-from damosd.workload.patterns import page_numbers, runs, truths
+from damosd.workload.patterns import page_numbers, recurring, runs, truths
 
 
 def first_truths(count: int, pattern: Pattern, pages: int, hot: float, **more: Any) -> list[list[list[int]]]:
@@ -109,3 +109,11 @@ def test_what_makes_no_sense_is_refused_by_name(pattern: Pattern, wrong: dict[st
     """The message names the option that is wrong."""
     with pytest.raises(UsageError, match=named):
         Options(pattern, **({"size_bytes": 1 << 20} | wrong))  # type: ignore[arg-type]  # values of any option
+
+
+def test_recurring_is_hot_cold_whose_rest_recurs() -> None:
+    """The first eighth is hot in every phase; all other pages are touched at once, and in no other pattern."""
+    assert first_truths(2, Pattern.RECURRING, 80, 1 / 8) == [[[0, 10]]] * 2
+    assert recurring(Options(Pattern.RECURRING, 80 * PAGE_BYTES, 1 / 8)).tolist() == [[10, 80]]
+    assert recurring(Options(Pattern.HOT_COLD, 80 * PAGE_BYTES, 1 / 8)).tolist() == []
+    assert Options(Pattern.RECURRING, PAGE_BYTES).phase_s == 20

@@ -8,10 +8,12 @@ import itertools
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from damosd.workload.options import PAGE_BYTES, Options, Pattern
 from damosd.workload.run import run
+from damosd.workload.touch import touched_words
 
 SIZE = 80 * PAGE_BYTES
 
@@ -101,3 +103,27 @@ def test_it_can_be_stopped_while_it_fills() -> None:
     events: list[dict[str, Any]] = []
     assert run(Options(Pattern.HOT_COLD, SIZE), events.append, lambda _: True) == 0
     assert events == []
+
+
+def test_what_recurs_is_touched_once_a_phase_but_the_first() -> None:
+    """The touches are in the pages: as many as phases began after the first, and the check at the end knows them."""
+    options = Options(
+        Pattern.RECURRING, SIZE, phase_us=40_000, pause_us=10_000, duration_us=190_000, write=True, seed=3
+    )
+    counted = np.zeros(0, np.uint64)
+    events: list[dict[str, Any]] = []
+
+    def emit(event: dict[str, Any]) -> None:
+        nonlocal counted
+        events.append(event)
+        if event["event"] == "phase":
+            address = events[0]["areas"][0]["start"]
+            words = np.ctypeslib.as_array((ctypes.c_uint64 * (128 * PAGE_BYTES // 8)).from_address(address))
+            counted = touched_words(words.reshape(-1, PAGE_BYTES // 8)).reshape(-1)[:80].copy()
+
+    assert run(options, emit, sleep) == 0
+    phases = [event for event in events if event["event"] == "phase"]
+    assert len(phases) >= 3
+    assert counted[10:].tolist() == [len(phases) - 1] * 70
+    assert counted[0] > counted[10]
+    assert [phase["sweeps"] for phase in phases] == sorted(phase["sweeps"] for phase in phases)

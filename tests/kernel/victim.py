@@ -21,6 +21,7 @@ PAGE = mmap.PAGESIZE
 HUGE = 512 * PAGE
 MAP_FIXED_NOREPLACE = 0x100000
 PR_SET_PDEATHSIG = 1
+PR_SET_THP_DISABLE = 41
 SYS_EXIT = 60
 MADV_COLD = 20
 
@@ -107,6 +108,24 @@ def lock(start: int, size: int) -> None:
 def advise(start: int, size: int, advice: int) -> None:
     """Give advice on memory."""
     _checked(libc.madvise(start, size, advice))
+
+
+def try_advice(start: int, size: int, advice: int) -> int:
+    """Give advice on memory, whether it is taken or not."""
+    return libc.madvise(start, size, advice)
+
+
+def want_no_huge_pages() -> None:
+    """Switch huge pages off for this process."""
+    _checked(libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0))
+
+
+def map_striped(count: int, size: int) -> int:
+    """Make mappings of `size` that the kernel cannot join, one after the other; return where the first is."""
+    start = map_memory(size * count, False, "", 0)
+    for number in range(0, count, 2):
+        _checked(libc.mprotect(start + number * size, size, mmap.PROT_READ))
+    return start
 
 
 def read(start: int, size: int, step: int) -> None:

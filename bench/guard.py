@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SIZE, _HOT = "256M", "1/8"
 _ROUNDS = 2
 _FREE_PHASES, _GUARDED_PHASES, _BARE_PHASES = 1, 5, 3
+_TOO_NOISY = 0.3
+"""Where the speed without damosd varies by more, other programs are measured, and no goal is reached or missed."""
 _PRCL = Path("schemes/prcl.yaml")
 
 
@@ -109,13 +111,13 @@ def guard() -> list[Row]:
             f" {_ROUNDS} runs",
             f"median {_shown(lost)}; {median(returned_mib):.0f} MiB came back; without damosd it varies by {noise:.1%}",
             "at most 3 %",
-            median(lost) <= 0.03,
+            median(lost) <= 0.03 if noise < _TOO_NOISY else None,
         ),
         Row(
             "the same: sweeps lost, of those in the time",
             f"median {_shown(lost_time)}; without damosd it varies by {noise_time:.1%}",
             "at most 3 %, on an idle machine",
-            median(lost_time) <= 0.03,
+            median(lost_time) <= 0.03 if noise_time < _TOO_NOISY else None,
         ),
         Row(
             f"{what} with `guard: off`: the same, {20 * _BARE_PHASES} s",

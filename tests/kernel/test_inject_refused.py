@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import classic_bpf as bpf
 
 from damosd.inject.client import Injector
 from damosd.linux.pidfd import Pidfd
 from kernel.injecting import ask, refused_by, works_in
 from kernel.programs import Program, advice, built, sleeps_in, until
-from support import classic_bpf as bpf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,7 +206,7 @@ def test_a_target_that_ends_forks_and_execs(injector: Injector) -> None:
             for _ in range(20):
                 reply = ask(injector, program.pid, advice(program.start))
                 assert reply.refused or set(reply.results) <= {0, -12}
-            program.process.stdin.close()
+            program.hang_up()
             while program.process.poll() is None:
                 reply = ask(injector, program.pid, advice(program.start))
             assert program.process.returncode == 0

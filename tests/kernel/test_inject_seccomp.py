@@ -11,10 +11,10 @@ import struct
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from damosd.inject.seccomp import Verdict, judge
 from support import classic_bpf as bpf
 from support.classic_bpf import Instruction, assemble, op
+
+from damosd.inject.seccomp import Verdict, judge
 
 CALL = 110  # getppid, which takes no notice of arguments
 PR_SET_NO_NEW_PRIVS, SECCOMP, SET_MODE_FILTER = 38, 317, 1
@@ -98,7 +98,7 @@ def what_happens(filters: list[bytes], arguments: list[int]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-EXPECTED = {
+EXPECTED: dict[Verdict, set[int]] = {
     Verdict.KILL_PROCESS: {-signal.SIGSYS},
     Verdict.KILL_THREAD: {-signal.SIGSYS},
     Verdict.TRAP: {signal.SIGSYS},

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import pytest
-
-from damosd.inject.seccomp import Verdict, judge
 from support.classic_bpf import (
     ADD,
     ADDRESS,
@@ -36,6 +34,8 @@ from support.classic_bpf import (
     assemble,
     op,
 )
+
+from damosd.inject.seccomp import Verdict, judge
 
 MADVISE = 28
 VERDICTS = {

@@ -60,7 +60,7 @@ class Helper:
             threads = candidates(proc)  # first: of one that has ended or is stopped there is nothing else to tell
             maps = _read_maps(proc)
             code = self._find_code(request.pid, maps)
-            _check_code(code, proc, unprotected=request.unprotected)
+            _check_code(code, unprotected=request.unprotected)
             protected = code.protects()
             for thread in _served_by(threads, maps, protected=protected)[:_TRIES]:
                 _check_status(status(proc, thread.tid), unprotected=request.unprotected)
@@ -73,14 +73,12 @@ class Helper:
                 except RefusedError as error:
                     reason = str(error)
                 finally:
-                    if injection.tracee.stopped is not None:  # whatever has happened, nobody is left standing
-                        injection.let_go()
-                    held_s += injection.held_s
+                    held_s += injection.end()
                     if injection.raised:
                         signal.pidfd_send_signal(pidfd, injection.raised)
                 break
         except RefusedError as error:
-            reason = str(error)
+            reason = "it runs 32-bit code" if _is_32_bit(proc) else str(error)
         except (FileNotFoundError, ProcessLookupError):
             reason = "it has ended"
         except LetGoError as error:
@@ -177,6 +175,15 @@ def _read_maps(proc: str) -> str:
         raise RefusedError(f"its memory map may not be read: {error.strerror} (CAP_SYS_PTRACE)") from error
 
 
+def _is_32_bit(proc: str) -> bool:
+    """Tell whether its calls have other numbers than ours, so that other reasons are beside the point."""
+    try:
+        with Path(proc, "exe").open("rb") as file:
+            return file.read(len(_ELF_32_BIT)) == _ELF_32_BIT
+    except OSError:
+        return False
+
+
 def _filters_of(injection: Injection) -> list[bytes]:
     try:
         return injection.tracee.seccomp_filters()
@@ -184,12 +191,9 @@ def _filters_of(injection: Injection) -> list[bytes]:
         raise injection.forget(f"its seccomp filter cannot be read: {os.strerror(error.errno or 0)}") from error
 
 
-def _check_code(code: Code, proc: str, *, unprotected: bool) -> None:
+def _check_code(code: Code, *, unprotected: bool) -> None:
     if code.protects() or (unprotected and code.bare_syscall):
         return
-    with Path(proc, "exe").open("rb") as file:
-        if file.read(len(_ELF_32_BIT)) == _ELF_32_BIT:
-            raise RefusedError("it runs 32-bit code")
     if unprotected:
         raise RefusedError("it has no `syscall` instruction in its libraries")
     raise RefusedError("it has no `syscall; ret` or no sigreturn in its libraries, so it might not survive our death")

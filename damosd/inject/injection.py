@@ -127,6 +127,12 @@ class Injection:
             self.tracee.detach()
         self.held_s += time.monotonic() - self._since
 
+    def end(self) -> float:
+        """Let the thread go if it still stands, whatever has happened; return how long it was held, in seconds."""
+        if self.tracee.stopped is not None:
+            self.let_go()
+        return self.held_s
+
     def _lay_frame(self, registers: Registers, stack_start: int) -> int:
         """Write the frame below the thread's stack; return its address."""
         vector_state = self.tracee.vector_state()

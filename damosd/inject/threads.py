@@ -96,7 +96,7 @@ def _thread(proc: str, tid: int) -> Thread | None:
     except (FileNotFoundError, ProcessLookupError, IndexError):
         return None
     except PermissionError as error:
-        raise RefusedError(f"its threads may not be looked at: {error.strerror}") from error
+        raise RefusedError(f"its threads may not be looked at: {error.strerror} (CAP_SYS_PTRACE)") from error
     if not words or not words[0].isdecimal():
         return Thread(tid, state)
     return Thread(tid, state, int(words[0]), tuple(int(word, 16) for word in words[1:7]), int(words[7], 16))

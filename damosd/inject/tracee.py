@@ -51,6 +51,7 @@ _WALL = 0x40000000
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
 _ALL_SIGNALS = (1 << 64) - 1
 _INSTRUCTION_BYTES = 8  # struct sock_filter
+_LONGEST_WAIT_S = 1.0
 _NO_SUCH_PROCESS = (errno.ESRCH, errno.ECHILD)
 
 
@@ -102,7 +103,7 @@ class Tracee:
         self._request(_INTERRUPT)
 
     def wait(self, deadline: float) -> Stopped:
-        """Wait until it stops, till `deadline` (time.monotonic()). Raises TimeIsUpError, TargetGoneError."""
+        """Wait until it stops, till `deadline` (time.monotonic(), or inf). Raises TimeIsUpError, TargetGoneError."""
         while True:
             try:
                 tid, status = os.waitpid(self.tid, os.WNOHANG | _WALL)
@@ -113,7 +114,7 @@ class Tracee:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeIsUpError
-            signal.sigtimedwait((signal.SIGCHLD,), left)
+            signal.sigtimedwait((signal.SIGCHLD,), min(left, _LONGEST_WAIT_S))
         if not os.WIFSTOPPED(status):
             raise TargetGoneError(f"thread {self.tid} has ended")
         number, event = os.WSTOPSIG(status), status >> 16

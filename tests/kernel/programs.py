@@ -109,10 +109,10 @@ class Program:
         self.process.stdin.write(b"\n")
         return self.line()
 
-    def say(self) -> None:
-        """Give it a byte."""
+    def hang_up(self) -> None:
+        """Let it find the end of its input, at which it ends."""
         assert self.process.stdin
-        self.process.stdin.write(b"\n")
+        self.process.stdin.close()
 
     def asleep_in(self, *numbers: int) -> None:
         """Wait until its first thread sleeps in one of these system calls."""
@@ -121,7 +121,3 @@ class Program:
     def status(self, name: str) -> str:
         """Return a line of its first thread's status."""
         return thread_status(self.pid, self.pid, name)
-
-    def tids(self) -> list[int]:
-        """Return its threads."""
-        return sorted(int(path.name) for path in Path(f"/proc/{self.pid}/task").iterdir())

@@ -206,7 +206,7 @@ def test_a_target_that_ends_forks_and_execs(injector: Injector) -> None:
             for _ in range(20):
                 reply = ask(injector, program.pid, advice(program.start))
                 assert reply.refused or set(reply.results) <= {0, -12}
-            program.process.stdin.close()
+            program.hang_up()
             while program.process.poll() is None:
                 reply = ask(injector, program.pid, advice(program.start))
             assert program.process.returncode == 0

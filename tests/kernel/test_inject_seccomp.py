@@ -98,7 +98,7 @@ def what_happens(filters: list[bytes], arguments: list[int]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-EXPECTED = {
+EXPECTED: dict[Verdict, set[int]] = {
     Verdict.KILL_PROCESS: {-signal.SIGSYS},
     Verdict.KILL_THREAD: {-signal.SIGSYS},
     Verdict.TRAP: {signal.SIGSYS},

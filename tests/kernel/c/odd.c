@@ -84,6 +84,7 @@ int main(int argc, char **argv) {
         struct sigaction action = {.sa_handler = handle};
         sigaction(SIGUSR1, &action, NULL);
     } else if (!strcmp(mode, "epoll")) {
+        signal(SIGUSR1, handle);  // restarts calls, but never this one
         struct epoll_event event = {.events = EPOLLIN}, happened;
         int epoll = epoll_create1(0);
         epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &event);

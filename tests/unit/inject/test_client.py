@@ -46,7 +46,7 @@ def gone() -> Iterator[Pidfd]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The client's time, which stands still."""
     now = [1000.0]
-    monkeypatch.setattr(client.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
@@ -230,9 +230,16 @@ def test_a_helper_ends_when_we_are_killed(gone: Pidfd) -> None:
     child = subprocess.Popen(
         [
             *(sys.executable, "-c"),
-            "import os\nfrom damosd.inject.client import *\nfrom damosd.linux.pidfd import Pidfd\n"
-            "i = Injector()\nwith Pidfd(os.getpid()) as me: i.run(me, [Call(0, 4096, 14)])\n"
-            "print(i.helper_pid, flush=True)\nos.kill(os.getpid(), 9)\n",
+            """
+import os
+from damosd.inject.client import *
+from damosd.linux.pidfd import Pidfd
+injector = Injector()
+with Pidfd(os.getpid()) as me:
+    injector.run(me, [Call(0, 4096, 14)])
+print(injector.helper_pid, flush=True)
+os.kill(os.getpid(), 9)
+""",
         ],
         stdout=subprocess.PIPE,
     )

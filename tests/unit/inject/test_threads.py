@@ -100,7 +100,7 @@ def test_threads_that_cannot_serve_are_passed_over(tmp_path: Path) -> None:
 def test_calls_that_cannot_be_begun_again_are_named(tmp_path: Path) -> None:
     """A part may have been written."""
     put(tmp_path, 10, "S", WRITE)
-    with pytest.raises(RefusedError, match="cannot be begun again, number 1$"):
+    with pytest.raises(RefusedError, match=r"cannot be begun again, number 1$"):
         candidates(str(tmp_path))
 
 

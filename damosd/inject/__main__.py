@@ -7,8 +7,11 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 from damosd.inject.protocol import MAX_MESSAGE, Reply, Request
+
+_HIGHEST_PRIORITY = -20
 
 
 def main() -> int:
@@ -23,20 +26,23 @@ def main() -> int:
         except (ImportError, OSError) as error:
             connection.send(Reply(refused=f"the inject helper cannot start: {error}").encode())
             return 1
-        connection.send(Reply().encode())
-        helper = Helper()
-        while not helper.exhausted:
-            message, descriptors, _, _ = socket.recv_fds(connection, MAX_MESSAGE, 2)
-            if not message:
-                break
-            try:
-                pidfd, directory = descriptors
-                reply = helper.serve(Request.decode(message), pidfd, directory)
-            finally:
-                for descriptor in descriptors:
-                    os.close(descriptor)
-            connection.send(reply.encode())
-    return 0
+        with suppress(PermissionError):  # somebody is stopped while we work
+            os.setpriority(os.PRIO_PROCESS, 0, _HIGHEST_PRIORITY)
+        with suppress(ConnectionError):  # whoever has asked may have gone
+            connection.send(Reply().encode())
+            helper = Helper()
+            while not helper.exhausted:
+                message, descriptors, _, _ = socket.recv_fds(connection, MAX_MESSAGE, 2)
+                if not message:
+                    return 0
+                try:
+                    pidfd, directory = descriptors
+                    reply = helper.serve(Request.decode(message), pidfd, directory)
+                finally:
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+                connection.send(reply.encode())
+    os._exit(0)  # at once: this is what lets a thread go that had to be given up
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from damosd.inject.protocol import MAX_MESSAGE, Call, Reply, Request, batches
+from damosd.inject.protocol import MAX_CALLS, MAX_MESSAGE, Call, Reply, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,14 +49,14 @@ class Injector:
         What cannot be done is told in the reply, whatever the reason.
         """
         results: list[int] = []
-        held_us = 0
-        for batch in batches(calls):
-            reply = self._ask(pidfd, Request(pidfd.pid, tuple(batch), self._unprotected))
+        held_us, refused = 0, ""
+        while len(results) < len(calls) and not refused:
+            batch = tuple(calls[len(results) : len(results) + MAX_CALLS])
+            reply = self._ask(pidfd, Request(pidfd.pid, batch, self._unprotected))
             results += reply.results
             held_us = max(held_us, reply.held_us)
-            if reply.refused:
-                return Reply(tuple(results), reply.refused, held_us)
-        return Reply(tuple(results), held_us=held_us)
+            refused = reply.refused
+        return Reply(tuple(results), refused, held_us)
 
     def close(self) -> None:
         """End the helper, after what it is doing."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from damosd.inject import memory, seccomp
 from damosd.inject.code import Code, Library, still_there
 from damosd.inject.injection import MADVISE, Injection, LetGoError, is_64_bit
 from damosd.inject.protocol import Reply
-from damosd.inject.restart import ERESTART_RESTARTBLOCK, NO_CALL, RESTART_SYSCALL, Interrupted
+from damosd.inject.restart import ERESTART_RESTARTBLOCK, NO_CALL, RESTART_SYSCALL, Interrupted, rest_s
 from damosd.inject.stack import start_of_stack
 from damosd.inject.threads import RefusedError, Status, Thread, candidates, status
 from damosd.inject.tracee import Tracee
@@ -50,6 +51,7 @@ class Helper:
     _code: dict[int, Code] = field(default_factory=dict)
     _filters: dict[tuple[int, int], list[bytes]] = field(default_factory=dict)
     _sleeping: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    _resting: dict[int, float] = field(default_factory=dict)
 
     def serve(self, request: Request, pidfd: int, directory: int) -> Reply:
         """Make the calls of a request in the process that the two descriptors hold."""
@@ -62,11 +64,12 @@ class Helper:
             code = self._find_code(request.pid, maps)
             _check_code(code, unprotected=request.unprotected)
             protected = code.protects()
-            for thread in _served_by(threads, maps, protected=protected)[:_TRIES]:
-                _check_status(status(proc, thread.tid), unprotected=request.unprotected)
+            for thread in _served_by(self._rested(threads), maps, protected=protected)[:_TRIES]:
+                found = status(proc, thread.tid)
+                _check_status(found, unprotected=request.unprotected)
                 injection = Injection(_seize(thread), code, results=results)
                 try:
-                    self._inject(injection, request, proc, maps, protected=protected)
+                    self._inject(injection, request, found, maps, protected=protected)
                 except TryAnotherError as error:
                     reason = str(error)
                     continue
@@ -100,9 +103,22 @@ class Helper:
             self._code = {**self._code, pid: code} if len(self._code) < _KNOWN else {pid: code}
         return code
 
-    def _inject(self, injection: Injection, request: Request, proc: str, maps: str, *, protected: bool) -> None:
+    def _rested(self, threads: list[Thread]) -> list[Thread]:
+        """Leave out threads whose timeouts we would put off without end."""
+        now = time.monotonic()
+        self._resting = {tid: until for tid, until in self._resting.items() if until > now}
+        rested = [thread for thread in threads if thread.tid not in self._resting]
+        if not rested:
+            raise RefusedError("its threads wait in calls with a timeout, which was begun anew for us a moment ago")
+        return rested
+
+    def _inject(self, injection: Injection, request: Request, known: Status, maps: str, *, protected: bool) -> None:
         registers = injection.stop()
         tid = injection.tracee.tid
+        if Interrupted(registers.rax, registers.orig_rax, registers.rip).was_begun_again:
+            arguments = {name: getattr(registers, name) for name in ("rdx", "r10", "r8")}
+            rest = rest_s(registers.orig_rax, arguments, lambda address, size: memory.read(tid, address, size))
+            self._resting[tid] = time.monotonic() + rest
         if not is_64_bit(registers):
             raise injection.forget("it runs 32-bit code")
         if in_critical_section(injection.tracee, registers):
@@ -115,7 +131,6 @@ class Helper:
         if injection.tracee.dispatches_system_calls():
             raise injection.forget("it catches its own system calls")
         injection.number = self._interrupted_call(tid, registers)
-        known = status(proc, tid)
         if known.seccomp_mode == _FILTER:
             key = tid, known.seccomp_filters
             if key not in self._filters:

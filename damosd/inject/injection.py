@@ -8,6 +8,7 @@ of the steps is what makes that true; do not change it without reading the comme
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 MADVISE = 28
 MAX_HELD_S = 0.05
+_ENOUGH_S = 0.005
+"""After this time no further call is begun: the rest is for another stop."""
 _MAX_WAIT_S = 0.02
 """How long to wait until the thread stops. It is not held yet: it may be waiting for a CPU, or for a disk."""
 _ROOM_BYTES = 16384
@@ -86,8 +89,8 @@ class Injection:
     def run(self, registers: Registers, calls: Sequence[Call], stack_start: int, *, protected: bool) -> None:
         """Make `calls` in the stopped thread, let it go, and fill `results`.
 
-        `registers` as `stop` returned them; `stack_start`: where the stack's mapping begins. Raises RefusedError when
-        not all calls were made (it is let go), LetGoError, TargetGoneError.
+        `registers` as `stop` returned them; `stack_start`: where the stack's mapping begins. Fewer calls are made when
+        they take long. Raises RefusedError when one cannot be made (it is let go), LetGoError, TargetGoneError.
         """
         state = Interrupted(registers.rax, registers.orig_rax, registers.rip)
         start = Registers.from_buffer_copy(registers)
@@ -100,12 +103,14 @@ class Injection:
             # The first registers come before the mask: with only the mask changed, nothing would change it back.
             self._set_call(start, calls[0])
             self.tracee.set_signal_mask()
-            for index, call in enumerate(calls):
-                if index:
-                    if protected and time.monotonic() > self._since + MAX_HELD_S:
-                        raise RefusedError("its calls took too long")
+            deadline = self._since + MAX_HELD_S if protected else math.inf
+            for index, call in enumerate(calls, 1):
+                last = index == len(calls) or time.monotonic() > self._since + _ENOUGH_S
+                if index > 1:
                     self._set_call(start, call)
-                self.results.append(self._call(start.rip, wait_for_ever=not protected))
+                self.results.append(self._call(deadline, last=last))
+                if last:
+                    break
         except TimeIsUpError as error:
             raise LetGoError("a call took too long") from error
         finally:
@@ -155,28 +160,24 @@ class Injection:
         start.rax, start.rdi, start.rsi, start.rdx = MADVISE, call.start, call.size, call.advice
         self.tracee.set_registers(start)
 
-    def _call(self, address: int, *, wait_for_ever: bool) -> int:
-        """Let the thread make the call at `address`; return its result. Raises TimeIsUpError."""
-        deadline = float("inf") if wait_for_ever else self._since + MAX_HELD_S
-        self._until_system_call(deadline)
-        # It must stop again where the kernel still looks at signals and restarts, not only at the call's exit: there
-        # an interrupted call of its own would not be begun again.
-        self.tracee.interrupt()
-        while True:
-            self.tracee.go_on()
-            stopped = self.tracee.wait(deadline)
-            if stopped.kind is Stop.SIGNAL:
-                self._keep(stopped.signal)
-                continue
-            registers = self.tracee.registers()
-            if registers.rip != address:
-                return registers.rax - (1 << 64) if registers.rax >> 63 else registers.rax
+    def _call(self, deadline: float, *, last: bool) -> int:
+        """Let the thread make the call that its registers are set for; return its result. Raises TimeIsUpError."""
+        self._until(Stop.SYSCALL, deadline)
+        if last:
+            # It must stop again where the kernel still looks at signals and restarts, not at the call's exit: from
+            # there an interrupted call of its own would not be begun again.
+            self.tracee.interrupt()
+            self._until(Stop.EVENT, deadline, to_system_call=False)
+        else:
+            self._until(Stop.SYSCALL, deadline)
+        return self.tracee.result()
 
-    def _until_system_call(self, deadline: float) -> None:
+    def _until(self, kind: Stop, deadline: float, *, to_system_call: bool = True) -> None:
+        """Let the thread run until it stops so; what else stops it is no reason to, or is kept for later."""
         while True:
-            self.tracee.go_on(to_system_call=True)
+            self.tracee.go_on(to_system_call=to_system_call)
             stopped = self.tracee.wait(deadline)
-            if stopped.kind is Stop.SYSCALL:
+            if stopped.kind is kind or (kind is Stop.EVENT and stopped.kind is Stop.GROUP):
                 return
             if stopped.kind is Stop.SIGNAL:
                 self._keep(stopped.signal)

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import NamedTuple
 
 MAX_CALLS = 16
 """How many calls are made in one stop, at most."""
@@ -50,9 +47,9 @@ class Request:
 class Reply:
     """What became of a request.
 
-    `results`: for each call 0, or the negative errno that the kernel gave; fewer than asked for when it ended early,
-    and then `refused` tells why, in words. `held_us`: how long the target's thread was stopped. `last`: the helper ends
-    after it.
+    `results`: for each call 0, or the negative errno that the kernel gave; fewer than asked for, but one at least, when
+    they took long, or when it ended early: then `refused` tells why, in words. `held_us`: how long the target's thread
+    was stopped. `last`: the helper ends after it.
     """
 
     results: tuple[int, ...] = ()
@@ -69,8 +66,3 @@ class Reply:
         """Read a message."""
         data = json.loads(message)
         return cls(tuple(data["results"]), data["refused"], data["held_us"], data["last"])
-
-
-def batches(calls: Sequence[Call]) -> list[Sequence[Call]]:
-    """Cut `calls` into what fits into one stop each."""
-    return [calls[first : first + MAX_CALLS] for first in range(0, len(calls), MAX_CALLS)]

@@ -9,7 +9,12 @@ happened yet: those would show the program that somebody was here, and are begun
 from __future__ import annotations
 
 import errno
+import struct
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK = 512, 513, 514, 516
 RESTART_SYSCALL = 219
@@ -18,13 +23,14 @@ SYSCALL_BYTES = 2
 NO_CALL = (1 << 64) - 1
 """orig_rax of a thread that is in no system call."""
 
+_SEMOP = 65
 BEGUN_AGAIN = frozenset(
     {
         0,  # read
         43,  # accept
         45,  # recvfrom
         47,  # recvmsg
-        65,  # semop
+        _SEMOP,
         128,  # rt_sigtimedwait
         208,  # io_getevents
         220,  # semtimedop
@@ -52,9 +58,42 @@ class Interrupted:
     rip: int
 
     @property
+    def was_begun_again(self) -> bool:
+        """Whether its system call ended with EINTR, of which `left_to_kernel` has made a restart."""
+        return self.error == ERESTARTNOHAND and self.orig_rax in BEGUN_AGAIN
+
+    @property
     def error(self) -> int:
         """The error that its system call has ended with, 0 for none or no call."""
         return (1 << 64) - self.rax if self.orig_rax != NO_CALL and self.rax > NO_CALL - 4096 else 0
+
+
+_UNKNOWN_S = 60.0
+_MILLISECONDS_IN = {232: "r10", 281: "r10"}
+_TIMESPEC_AT = {128: "rdx", 208: "r8", 220: "r10", 333: "r8", 441: "r10"}
+_TIMESPEC = struct.Struct("<qq")
+
+
+def rest_s(call: int, arguments: Mapping[str, int], read: Callable[[int, int], bytes]) -> float:
+    """Return for how long a thread whose call was begun again should be left alone, in seconds.
+
+    Its timeout begins anew each time, so that it would never be over if the thread were disturbed again and again.
+    `arguments` are the call's, by register; `read` returns memory at an address, and may raise OSError.
+    """
+    if call == _SEMOP:
+        return 0.0
+    if register := _MILLISECONDS_IN.get(call):
+        milliseconds = arguments[register] & 0xFFFFFFFF
+        return 0.0 if milliseconds >> 31 else milliseconds / 1e3
+    if register := _TIMESPEC_AT.get(call):
+        if not arguments[register]:
+            return 0.0
+        try:
+            seconds, nanoseconds = _TIMESPEC.unpack(read(arguments[register], _TIMESPEC.size))
+        except (OSError, struct.error):
+            return _UNKNOWN_S
+        return float(seconds + nanoseconds / 1e9)
+    return _UNKNOWN_S  # a socket with a timeout of its own
 
 
 def left_to_kernel(state: Interrupted) -> Interrupted:

@@ -50,6 +50,8 @@ _MAX_XSTATE = 16384
 _WALL = 0x40000000
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
 _ALL_SIGNALS = (1 << 64) - 1
+_LOOK_S = 0.0002
+_RAX = 80  # offset in struct user
 _INSTRUCTION_BYTES = 8  # struct sock_filter
 _LONGEST_WAIT_S = 1.0
 _NO_SUCH_PROCESS = (errno.ESRCH, errno.ECHILD)
@@ -104,6 +106,7 @@ class Tracee:
 
     def wait(self, deadline: float) -> Stopped:
         """Wait until it stops, till `deadline` (time.monotonic(), or inf). Raises TimeIsUpError, TargetGoneError."""
+        sleep_at = time.monotonic() + _LOOK_S
         while True:
             try:
                 tid, status = os.waitpid(self.tid, os.WNOHANG | _WALL)
@@ -111,10 +114,11 @@ class Tracee:
                 raise TargetGoneError(f"thread {self.tid} has ended") from error
             if tid:
                 break
-            left = deadline - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= deadline:
                 raise TimeIsUpError
-            signal.sigtimedwait((signal.SIGCHLD,), min(left, _LONGEST_WAIT_S))
+            if now >= sleep_at:  # until then looking costs less than a CPU that falls asleep and must be woken
+                signal.sigtimedwait((signal.SIGCHLD,), min(deadline - now, _LONGEST_WAIT_S))
         if not os.WIFSTOPPED(status):
             raise TargetGoneError(f"thread {self.tid} has ended")
         number, event = os.WSTOPSIG(status), status >> 16
@@ -144,6 +148,11 @@ class Tracee:
     def set_registers(self, registers: Registers) -> None:
         """Set its general registers."""
         self._request(func.PTRACE_SETREGS, 0, ctypes.addressof(registers))
+
+    def result(self) -> int:
+        """Return what its system call has returned: negative for an error."""
+        word = int(func.ptrace_peekuser(self.tid, _RAX))
+        return word - (1 << 64) if word >> 63 else word
 
     def vector_state(self) -> bytes:
         """Return the state of all its other registers, as XSAVE writes it."""

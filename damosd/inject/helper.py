@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,8 +50,8 @@ class Helper:
     _filters: dict[tuple[int, int], list[bytes]] = field(default_factory=dict)
     _sleeping: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
-    def serve(self, request: Request, pidfd: int, directory: int) -> Reply:
-        """Make the calls of a request in the process that the two descriptors hold."""
+    def serve(self, request: Request, _pidfd: int, directory: int) -> Reply:
+        """Make the calls of a request in the process that the two descriptors hold; the first keeps its number."""
         results: list[int] = []
         held_s, reason = 0.0, ""
         proc = f"/proc/self/fd/{directory}"
@@ -74,8 +73,6 @@ class Helper:
                     reason = str(error)
                 finally:
                     held_s += injection.end()
-                    if injection.raised:
-                        signal.pidfd_send_signal(pidfd, injection.raised)
                 break
         except RefusedError as error:
             reason = "it runs 32-bit code" if _is_32_bit(proc) else str(error)

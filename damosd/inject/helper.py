@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import struct
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from damosd.inject.code import Code, Library, still_there
 from damosd.inject.injection import MADVISE, Injection, LetGoError, is_64_bit
 from damosd.inject.protocol import Reply
 from damosd.inject.restart import ERESTART_RESTARTBLOCK, NO_CALL, RESTART_SYSCALL, Interrupted, rest_s
+from damosd.inject.sockets import receive_timeout_s
 from damosd.inject.stack import start_of_stack
 from damosd.inject.threads import RefusedError, Status, Thread, candidates, status
 from damosd.inject.tracee import Tracee
@@ -54,7 +55,7 @@ class Helper:
     _resting: dict[int, float] = field(default_factory=dict)
 
     def serve(self, request: Request, pidfd: int, directory: int) -> Reply:
-        """Make the calls of a request in the process that the two descriptors hold."""
+        """Make the calls of a request in the process that the two descriptors hold; the first keeps its number."""
         results: list[int] = []
         held_s, reason = 0.0, ""
         proc = f"/proc/self/fd/{directory}"
@@ -69,7 +70,7 @@ class Helper:
                 _check_status(found, unprotected=request.unprotected)
                 injection = Injection(_seize(thread), code, results=results)
                 try:
-                    self._inject(injection, request, found, maps, protected=protected)
+                    self._inject(injection, request, pidfd, found, maps, protected=protected)
                 except TryAnotherError as error:
                     reason = str(error)
                     continue
@@ -77,8 +78,6 @@ class Helper:
                     reason = str(error)
                 finally:
                     held_s += injection.end()
-                    if injection.raised:
-                        signal.pidfd_send_signal(pidfd, injection.raised)
                 break
         except RefusedError as error:
             reason = "it runs 32-bit code" if _is_32_bit(proc) else str(error)
@@ -112,12 +111,14 @@ class Helper:
             raise RefusedError("its threads wait in calls with a timeout, which was begun anew for us a moment ago")
         return rested
 
-    def _inject(self, injection: Injection, request: Request, known: Status, maps: str, *, protected: bool) -> None:
+    def _inject(
+        self, injection: Injection, request: Request, pidfd: int, known: Status, maps: str, *, protected: bool
+    ) -> None:
         registers = injection.stop()
         tid = injection.tracee.tid
         if Interrupted(registers.rax, registers.orig_rax, registers.rip).was_begun_again:
-            arguments = {name: getattr(registers, name) for name in ("rdx", "r10", "r8")}
-            rest = rest_s(registers.orig_rax, arguments, lambda address, size: memory.read(tid, address, size))
+            arguments = {name: getattr(registers, name) for name in ("rdi", "rdx", "r10", "r8")}
+            rest = rest_s(registers.orig_rax, arguments, partial(memory.read, tid), partial(receive_timeout_s, pidfd))
             self._resting[tid] = time.monotonic() + rest
         if not is_64_bit(registers):
             raise injection.forget("it runs 32-bit code")

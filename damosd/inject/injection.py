@@ -30,7 +30,7 @@ MADVISE = 28
 MAX_HELD_S = 0.05
 _ENOUGH_S = 0.005
 """After this time no further call is begun: the rest is for another stop."""
-_MAX_WAIT_S = 0.02
+_MAX_WAIT_S = 0.1
 """How long to wait until the thread stops. It is not held yet: it may be waiting for a CPU, or for a disk."""
 _ROOM_BYTES = 16384
 """What must be left of a stack below the frame, for the signal handlers of the program itself."""
@@ -46,8 +46,7 @@ class LetGoError(Exception):
 class Injection:
     """What is under way in one thread, and what has come of it.
 
-    `results`: of the calls made so far; `held_s`: how long it was held; `raised`: a stop signal that came meanwhile and
-    must be sent again.
+    `results`: of the calls made so far; `held_s`: how long it was held.
     """
 
     tracee: Tracee
@@ -55,10 +54,10 @@ class Injection:
     number: int | None = None
     results: list[int] = field(default_factory=list)
     held_s: float = 0.0
-    raised: int = 0
     _since: float = 0.0
     _home: Registers | None = None
     _mask: int = 0
+    _signal: int = 0
 
     def stop(self) -> Registers:
         """Stop the thread, and return its registers, with which it would go on as if it had not been stopped.
@@ -129,7 +128,7 @@ class Injection:
                 # The mask comes before the registers: with them, the way home by the frame is lost.
                 self.tracee.set_signal_mask(self._mask)
                 self.tracee.set_registers(self._home)
-            self.tracee.detach()
+            self.tracee.detach(self._signal)
         self.held_s += time.monotonic() - self._since
 
     def end(self) -> float:
@@ -173,20 +172,25 @@ class Injection:
         return self.tracee.result()
 
     def _until(self, kind: Stop, deadline: float, *, to_system_call: bool = True) -> None:
-        """Let the thread run until it stops so; what else stops it is no reason to, or is kept for later."""
+        """Let the thread run until it stops so. Raises TimeIsUpError, and RefusedError when a signal stops it."""
         while True:
             self.tracee.go_on(to_system_call=to_system_call)
             stopped = self.tracee.wait(deadline)
             if stopped.kind is kind or (kind is Stop.EVENT and stopped.kind is Stop.GROUP):
                 return
             if stopped.kind is Stop.SIGNAL:
-                self._keep(stopped.signal)
+                raise self._ended_by(stopped.signal)
 
-    def _keep(self, number: int) -> None:
-        """Take note of a signal that cannot be blocked; a fault of our own making ends the injection."""
+    def _ended_by(self, number: int) -> RefusedError:
+        """Return the error for a signal that cannot be blocked: SIGSTOP, or a fault of our own making.
+
+        SIGSTOP is delivered when the thread is let go: only from this stop on can the kernel tell when SIGCONT, which
+        may come at any moment, has ended it.
+        """
         if number in _FAULTS:
-            raise RefusedError(f"it could not run the call: signal {number}")
-        self.raised = number
+            return RefusedError(f"it could not run the call: signal {number}")
+        self._signal = number
+        return RefusedError("it is stopped by a signal")
 
 
 _FAULTS = frozenset({4, 5, 7, 8, 11, 31})  # ILL, TRAP, BUS, FPE, SEGV, SYS

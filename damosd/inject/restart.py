@@ -23,7 +23,7 @@ SYSCALL_BYTES = 2
 NO_CALL = (1 << 64) - 1
 """orig_rax of a thread that is in no system call."""
 
-_SEMOP = 65
+_SEMOP, _IO_URING_ENTER = 65, 426
 BEGUN_AGAIN = frozenset(
     {
         0,  # read
@@ -39,7 +39,7 @@ BEGUN_AGAIN = frozenset(
         288,  # accept4
         299,  # recvmmsg
         333,  # io_pgetevents
-        426,  # io_uring_enter
+        _IO_URING_ENTER,
         441,  # epoll_pwait2
     }
 )
@@ -74,12 +74,30 @@ _TIMESPEC_AT = {128: "rdx", 208: "r8", 220: "r10", 333: "r8", 441: "r10"}
 _TIMESPEC = struct.Struct("<qq")
 
 
-def rest_s(call: int, arguments: Mapping[str, int], read: Callable[[int, int], bytes]) -> float:
+def rest_s(
+    call: int,
+    arguments: Mapping[str, int],
+    read: Callable[[int, int], bytes],
+    receive_timeout_s: Callable[[int], float],
+) -> float:
     """Return for how long a thread whose call was begun again should be left alone, in seconds.
 
     Its timeout begins anew each time, so that it would never be over if the thread were disturbed again and again.
-    `arguments` are the call's, by register; `read` returns memory at an address, and may raise OSError.
+    `arguments` are the call's, by register; `read` returns memory at an address, `receive_timeout_s` the timeout of the
+    socket that is a descriptor; both may raise OSError.
     """
+    try:
+        return _timeout_s(call, arguments, read, receive_timeout_s)
+    except (OSError, struct.error):
+        return _UNKNOWN_S
+
+
+def _timeout_s(
+    call: int,
+    arguments: Mapping[str, int],
+    read: Callable[[int, int], bytes],
+    receive_timeout_s: Callable[[int], float],
+) -> float:
     if call == _SEMOP:
         return 0.0
     if register := _MILLISECONDS_IN.get(call):
@@ -88,12 +106,9 @@ def rest_s(call: int, arguments: Mapping[str, int], read: Callable[[int, int], b
     if register := _TIMESPEC_AT.get(call):
         if not arguments[register]:
             return 0.0
-        try:
-            seconds, nanoseconds = _TIMESPEC.unpack(read(arguments[register], _TIMESPEC.size))
-        except (OSError, struct.error):
-            return _UNKNOWN_S
+        seconds, nanoseconds = _TIMESPEC.unpack(read(arguments[register], _TIMESPEC.size))
         return float(seconds + nanoseconds / 1e9)
-    return _UNKNOWN_S  # a socket with a timeout of its own
+    return _UNKNOWN_S if call == _IO_URING_ENTER else receive_timeout_s(arguments["rdi"])
 
 
 def left_to_kernel(state: Interrupted) -> Interrupted:

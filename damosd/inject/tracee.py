@@ -134,10 +134,10 @@ class Tracee:
         self.stopped = None
         self._request(func.PTRACE_SYSCALL if to_system_call else func.PTRACE_CONT, 0, signal_number)
 
-    def detach(self) -> None:
-        """Let it go for good; it must be stopped."""
+    def detach(self, signal_number: int = 0) -> None:
+        """Let it go for good; it must be stopped. Deliver a signal that it was stopped by."""
         self.stopped = None
-        self._request(func.PTRACE_DETACH)
+        self._request(func.PTRACE_DETACH, 0, signal_number)
 
     def registers(self) -> Registers:
         """Return its general registers."""

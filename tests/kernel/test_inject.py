@@ -85,16 +85,16 @@ def test_many_calls_need_several_stops(program: Program, injector: Injector) -> 
 
 
 class Meanwhile:
-    """Lets something happen when the tracer makes a certain request for the first time."""
+    """Lets something happen when the tracer makes a certain request, for the first time or every time."""
 
-    def __init__(self, request: int, action: Callable[[], None]) -> None:
-        self.request, self.action, self.done = request, action, False
+    def __init__(self, request: int, action: Callable[[], None], *, every_time: bool) -> None:
+        self.request, self.action, self.done, self.every_time = request, action, False, every_time
         self.original = tracee.Tracee._request
 
     def ask(self, thread: tracee.Tracee, request: int, *arguments: int) -> int:
         """Make the request, and let it happen."""
         result = self.original(thread, request, *arguments)
-        if request == self.request and not self.done:
+        if request == self.request and (self.every_time or not self.done):
             self.done = True
             self.action()
         return result
@@ -118,7 +118,7 @@ def _plain(thread: tracee.Tracee, ask_thread: Callable[..., object], *arguments:
     return ask_thread(thread, *arguments)
 
 
-def inject_while(program: Program, request: int, action: Callable[[], None]) -> Reply:
+def inject_while(program: Program, request: int, action: Callable[[], None], *, every_time: bool = False) -> Reply:
     """Inject in a child, with `action` after the first `request` of its tracer; return the helper's reply."""
     xstate.default_size()
     while True:
@@ -127,7 +127,7 @@ def inject_while(program: Program, request: int, action: Callable[[], None]) -> 
         if child == 0:
             try:
                 signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
-                ask_thread = Meanwhile(request, action).ask
+                ask_thread = Meanwhile(request, action, every_time=every_time).ask
                 tracee.Tracee._request = functools.partialmethod(_plain, ask_thread)  # type: ignore[assignment]
                 with Pidfd(program.pid) as pidfd:
                     reply = Helper().serve(Request(program.pid, advice(program.start)), pidfd.fd, pidfd.directory)
@@ -183,9 +183,9 @@ def test_a_signal_with_a_handler_meanwhile_interrupts_a_wait_for_events() -> Non
 
 @pytest.mark.parametrize("moment", [INTERRUPT, SETREGS, CONT])
 def test_a_program_that_is_killed_meanwhile_has_ended(program: Program, moment: int) -> None:
-    """That is normal."""
+    """That is normal. Calls made before are told."""
     reply = inject_while(program, moment, lambda: os.kill(program.pid, signal.SIGKILL))
-    assert (reply.results, reply.refused) == ((), "it has ended")
+    assert (reply.results, reply.refused) == ((0, 0) if moment == CONT else (), "it has ended")
     assert program.process.wait() == -signal.SIGKILL
 
 
@@ -222,3 +222,19 @@ def test_a_helper_that_is_killed_is_replaced(program: Program, injector: Injecto
         assert injector.run(pidfd, advice(program.start)).refused.startswith("the inject helper has died")
     until(lambda: ask(injector, program.pid, advice(program.start)).results == (0, 0, 0), "there is another one")
     works_in(program, injector)
+
+
+def test_a_program_that_is_stopped_and_continued_meanwhile_goes_on(program: Program) -> None:
+    """The stop is not made up for afterwards: the other signal has ended it."""
+
+    def stop_and_continue(moments: list[Callable[[], None]]) -> None:
+        if moments:
+            moments.pop(0)()
+
+    moments: list[Callable[[], None]] = [
+        lambda: os.kill(program.pid, signal.SIGSTOP),
+        lambda: os.kill(program.pid, signal.SIGCONT),
+    ]
+    inject_while(program, SETREGS, lambda: stop_and_continue(moments), every_time=True)
+    program.asleep_in(READ)
+    assert program.ask() == "ok"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from damosd.inject.protocol import MAX_CALLS, MAX_MESSAGE, Call, Reply, Request, batches
+from damosd.inject.protocol import MAX_CALLS, MAX_MESSAGE, Call, Reply, Request
 
 LARGE = Call((1 << 47) - 4096, (1 << 47) - 4096, 26)
 
@@ -28,13 +28,3 @@ def test_a_reply_arrives_as_it_was(refused: str, last: bool) -> None:
     reply = Reply((0, -12) * 8, refused, 123456, last)
     assert Reply.decode(reply.encode()) == reply
     assert len(reply.encode()) <= MAX_MESSAGE
-
-
-@pytest.mark.parametrize("count", [0, 1, MAX_CALLS, MAX_CALLS + 1, 3 * MAX_CALLS])
-def test_batches_hold_all_calls_in_order(count: int) -> None:
-    """As many in one stop as is allowed."""
-    calls = [Call(i * 4096, 4096, 14) for i in range(count)]
-    cut = batches(calls)
-    assert [call for batch in cut for call in batch] == calls
-    assert all(0 < len(batch) <= MAX_CALLS for batch in cut)
-    assert len(cut) == -(-count // MAX_CALLS)

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import errno
+import struct
 
 import pytest
 
-from damosd.inject.restart import NO_CALL, Interrupted, begun_again, left_to_kernel
+from damosd.inject.restart import NO_CALL, Interrupted, begun_again, left_to_kernel, rest_s
 
 AFTER = 0x401002
 SYS, NOINTR, NOHAND, RESTARTBLOCK = 512, 513, 514, 516
@@ -67,3 +68,35 @@ def test_a_call_that_was_restarted_before_is_begun_with_its_own_number() -> None
     assert begun_again(state, READ) == Interrupted(READ, NO_CALL, AFTER - 2)
     assert begun_again(state) == Interrupted(RESTART, NO_CALL, AFTER - 2)
     assert left_to_kernel(state) == state
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "rest"),
+    [
+        (232, {"r10": 1500}, 1.5),  # epoll_wait
+        (232, {"r10": 0xFFFFFFFFFFFFFFFF}, 0),  # for ever
+        (281, {"r10": 0xFFFFFFFF}, 0),
+        (441, {"r10": 0x1000}, 2.5),  # epoll_pwait2
+        (441, {"r10": 0}, 0),
+        (128, {"rdx": 0x1000}, 2.5),  # rt_sigtimedwait
+        (128, {"rdx": 0x2000}, 60),  # which cannot be read
+        (65, {}, 0),  # semop has no timeout
+        (45, {"rdi": 3}, 0.25),  # recvfrom
+        (45, {"rdi": 4}, 60),  # no socket
+        (426, {"rdi": 3}, 60),  # io_uring_enter
+    ],
+)
+def test_a_timeout_that_was_begun_anew_is_given_time(call: int, arguments: dict[str, int], rest: float) -> None:
+    """A thread is left alone for as long as its call may take, a minute where nobody can tell."""
+
+    def read(address: int, size: int) -> bytes:
+        if address != 0x1000:
+            raise OSError
+        return struct.pack("<qq", 2, 500_000_000)[:size]
+
+    def receive_timeout_s(descriptor: int) -> float:
+        if descriptor != 3:
+            raise OSError
+        return 0.25
+
+    assert rest_s(call, arguments, read, receive_timeout_s) == rest

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import accuracy, cost, engine, guard, reclaim
+from bench import accuracy, cost, engine, ethp, guard, reclaim
 from bench.report import machine, table
 
 _MEASUREMENTS = {
@@ -18,6 +18,7 @@ _MEASUREMENTS = {
     "prcl": reclaim.prcl,
     "guard": guard.guard,
     "planning": engine.planning,
+    "ethp": ethp.ethp,
 }
 
 

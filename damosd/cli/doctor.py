@@ -134,6 +134,7 @@ def _probes() -> tuple[tuple[Group, Callable[[], Feature]], ...]:
     """Return everything there is to try, in the order of the report. Whoever adds an interface adds it here."""
     # Imported only now: they need numpy, which takes longer than `damosd --help` may.
     from damosd.access import accessed_bit  # noqa: PLC0415
+    from damosd.inject import probe as inject  # noqa: PLC0415
     from damosd.linux import (  # noqa: PLC0415
         bpf,
         caps,
@@ -160,6 +161,7 @@ def _probes() -> tuple[tuple[Group, Callable[[], Feature]], ...]:
         (Group.ACTIONS, process_vm.probe),
         (Group.ACTIONS, swap.probe),
         (Group.ACTIONS, thp.probe),
+        (Group.ACTIONS, inject.probe),
         (Group.ACTIONS, numa.probe),
         (Group.ENVIRONMENT, bpf.probe),
         (Group.ENVIRONMENT, bpf.probe_btf),

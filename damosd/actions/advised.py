@@ -98,7 +98,7 @@ class Advised:
         inside = cut.within(ranges)
         now = np.where(inside, np.int8(advice), cut.advice)
         whose = np.where(inside, np.where(cut.original == advice, NOBODY, owner), cut.owner)
-        return Advised(cut.ranges, now, cut.original, whose, cut.kin)
+        return _joined(Advised(cut.ranges, now, cut.original, whose, cut.kin))
 
     def changes(self, owner: int | None = None) -> list[Change]:
         """Return what was changed, by anybody or by `owner`."""
@@ -141,3 +141,17 @@ class Advised:
 
     def _select(self, which: np.ndarray) -> Advised:
         return Advised(self.ranges[which], self.advice[which], self.original[which], self.owner[which], self.kin[which])
+
+
+def _joined(rows: Advised) -> Advised:
+    """Join neighbours that are alike in all."""
+    if not len(rows.kin):
+        return rows
+    first = np.ones(len(rows.kin), bool)
+    first[1:] = rows.ranges[1:, 0] != rows.ranges[:-1, 1]
+    for column in (rows.advice, rows.original, rows.owner, rows.kin):
+        first[1:] |= column[1:] != column[:-1]
+    starts = np.flatnonzero(first)
+    ends = rows.ranges[np.append(starts[1:], len(rows.kin)) - 1, 1]
+    ranges = np.stack((rows.ranges[starts, 0], ends), axis=1)
+    return Advised(ranges, rows.advice[starts], rows.original[starts], rows.owner[starts], rows.kin[starts])

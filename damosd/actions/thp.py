@@ -21,6 +21,7 @@ from damosd.actions.advise import NO_HUGE_PAGES, SWITCHED_OFF
 from damosd.actions.advised import Advised, Change
 from damosd.actions.base import MemoryAction, Outcome, Planned
 from damosd.actions.clip import Pieces, clip, shrink
+from damosd.errors import DamosdError, TargetGoneError
 from damosd.inject.client import Call
 from damosd.linux import process, smaps, thp
 from damosd.linux.smaps import HugeAdvice
@@ -39,10 +40,10 @@ ADVICE: dict[str, HugeAdvice] = {"hugepage": HugeAdvice.HUGE, "nohugepage": Huge
 MADV = {HugeAdvice.HUGE: 14, HugeAdvice.NOT_HUGE: 15}
 _READING_CPU = 0.0005
 """How much of one CPU reading a target's smaps may take."""
+_STALE_S = 60.0
 _FREE_SPLITS = 64
 _SPLITS_PERCENT = 10
 """How many mappings may be added: this many, or this part of those that there are, whichever is more."""
-_SHARED_MEMORY = ("/dev/shm/", "/memfd:", "/SYSV", "[anon_shmem", "/dev/zero")  # noqa: S108  # only looked for in names
 
 
 class Journal(Protocol):
@@ -60,11 +61,17 @@ class Journal(Protocol):
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of one address space. `read_again`: not before (time.monotonic())."""
+    """What is known of one address space, read when it had `mappings`.
 
-    exec_id: int
+    By time.monotonic(): `read_again`: not before, as it would cost too much; `stale`: then what was read may have
+    changed without a trace in the mappings.
+    """
+
+    space: Space
     advised: Advised
+    mappings: Mappings
     read_again: float
+    stale: float
 
 
 @dataclass(slots=True)
@@ -77,7 +84,7 @@ class Advisor:
     injector: Injector
     journal: Journal
     _known: dict[int, _Known] = field(default_factory=dict)
-    _spaces: dict[int, Space] = field(default_factory=dict)
+    _mappings: dict[int, Mappings] = field(default_factory=dict)
 
     def check(self) -> None:
         """Find out whether what will be changed can be kept. Raises UnavailableError."""
@@ -86,26 +93,37 @@ class Advisor:
     def close(self, *, keep: bool) -> None:
         """End the helper; forget targets that have ended, and with `keep` what was changed in all others."""
         self.injector.close()
-        for space in self._spaces.values():
-            if keep or space.pidfd.ended():
-                self.journal.forget(space.pidfd.pid)
+        for known in self._known.values():
+            if keep or known.space.pidfd.ended():
+                self.journal.forget(known.space.pidfd.pid)
+
+    def see(self, space: Space, mappings: Mappings) -> None:
+        """Take note of the mappings that a space has now; the same object as long as they are the same."""
+        self._mappings[space.pidfd.fd] = mappings
 
     def advised(self, space: Space, ranges: np.ndarray) -> Advised:
-        """Return what is known of the space, read anew where `ranges` are not known, if that costs not too much now.
+        """Return what is known of a space that was seen, read anew if `ranges` are not known or things have changed.
 
-        Raises TargetGoneError, PrivilegeError.
+        But not if that costs too much now. Raises TargetGoneError, PrivilegeError.
         """
-        known = self._known.get(space.pidfd.fd)
-        if known is not None and known.exec_id != space.exec_id:
-            known = None
+        known = self._known_of(space)
+        mappings = self._mappings[space.pidfd.fd]
         begun = time.monotonic()
-        if known is None or (begun >= known.read_again and not known.advised.covers(ranges).all()):
+        if known is None or (
+            begun >= known.read_again
+            and (begun >= known.stale or mappings is not known.mappings or not known.advised.covers(ranges).all())
+        ):
             found = smaps.read(space.pidfd.proc)
             advised = known.advised.renewed(found) if known else Advised.on(found)
             ended = time.monotonic()
-            known = _Known(space.exec_id, advised, ended + (ended - begun) / _READING_CPU)
-            self._known[space.pidfd.fd], self._spaces[space.pidfd.fd] = known, space
+            read_again = ended + (ended - begun) / _READING_CPU
+            known = self._known[space.pidfd.fd] = _Known(space, advised, mappings, read_again, ended + _STALE_S)
         return known.advised
+
+    def _known_of(self, space: Space) -> _Known | None:
+        """Return what is known of a space; nothing is of the program that an exec has made of it."""
+        known = self._known.get(space.pidfd.fd)
+        return known if known is not None and known.space.exec_id == space.exec_id else None
 
     def advise(self, space: Space, ranges: np.ndarray, advice: HugeAdvice, owner: int) -> tuple[np.ndarray, str]:
         """Advise `ranges` of a space that is known; return the errno of each (int64, 0: done) and why, if refused.
@@ -122,18 +140,30 @@ class Advisor:
         known.advised = known.advised.painted(ranges[errnos == 0], advice, owner)
         return errnos, reply.refused
 
-    def undo(self, owner: int | None = None) -> list[str]:
-        """Put back what an owner has changed, or everybody, where it is still as it was left; return what failed."""
+    def undo(self, spaces: Sequence[Space], owner: int | None = None) -> list[str]:
+        """Put back what an owner has changed in some spaces, or everybody, where it is still as it was left.
+
+        Return what failed; that stays in the journal, for the next time.
+        """
         failures = []
-        for descriptor, known in list(self._known.items()):
-            space = self._spaces[descriptor]
-            changes = known.advised.changes(owner)
-            if space.pidfd.ended() or not changes:
+        for space in spaces:
+            known = self._known_of(space)
+            changes = known.advised.changes(owner) if known else []
+            if known is None or not changes:
                 continue
-            failures += [f"process {space.pidfd.pid}: {why}" for why in put_back(self.injector, space.pidfd, changes)]
-            for change in changes:
-                known.advised = known.advised.painted(np.array([change[:2]]), HugeAdvice(change.original), owner=0)
-            self.journal.save(space, known.advised.changes())
+            try:
+                failed = put_back(self.injector, space.pidfd, changes)
+                if not failed:
+                    for change in changes:
+                        known.advised = known.advised.painted(
+                            np.array([change[:2]]), HugeAdvice(change.original), owner=0
+                        )
+                    self.journal.save(space, known.advised.changes())
+            except TargetGoneError:
+                continue
+            except DamosdError as error:
+                failed = [str(error)]
+            failures += [f"process {space.pidfd.pid}: {why}" for why in failed]
         return failures
 
 
@@ -174,7 +204,8 @@ class Thp(MemoryAction):
 
     def plan(self, mappings: Mappings, space: Space, ranges: np.ndarray, filters: PageFilters | None = None) -> Planned:
         """Find the huge pages that `ranges` have as a whole, in memory that can be of huge pages."""
-        possible = mappings.ranges[_may_be_huge(mappings)]
+        self._advisor.see(space, mappings)
+        possible = mappings.possibly_huge
         pieces = clip(ranges, possible)
         if filters is not None:
             pieces = filters.pass_through(mappings, space, pieces)
@@ -239,23 +270,6 @@ class Thp(MemoryAction):
         allowed = np.zeros(len(runs), bool)
         allowed[order] = np.cumsum(np.maximum(cost[order], 0)) <= max(room, 0)
         return allowed | (cost <= 0)
-
-
-def _may_be_huge(mappings: Mappings) -> np.ndarray:
-    """Tell which mappings can have transparent huge pages: anonymous and shared memory, but no stacks."""
-    return np.array(
-        [
-            permissions[:3] != "---"
-            and (
-                (not inode and (not name.startswith("[") or name.startswith(("[heap", "[anon"))))
-                or name.startswith(_SHARED_MEMORY)
-            )
-            for permissions, inode, name in zip(
-                mappings.permissions, mappings.inodes.tolist(), mappings.names, strict=True
-            )
-        ],
-        bool,
-    )
 
 
 def _to_ends(pieces: Pieces, mappings: np.ndarray) -> Pieces:

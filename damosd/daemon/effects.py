@@ -86,12 +86,17 @@ class Effects:
         """Put back what schemes have changed for good that are no more; return what failed."""
         failures = []
         for name in set(names) & set(self._owners):
-            failures += self._advisor.undo(self._owners.index(name))
+            failures += self._advisor.undo(self._spaces(), self._owners.index(name))
         return failures
+
+    def _spaces(self) -> list[Space]:
+        """Return the address spaces of all targets that still are."""
+        operations = self._operations
+        return [operations.space(target) for target in range(operations.nr_targets) if operations.target_valid(target)]
 
     def close(self, *, keep: bool) -> list[str]:
         """Let go of all; unless `keep`, put back what was changed for good, and return what failed."""
-        failures = [] if keep else self._advisor.undo()
+        failures = [] if keep else self._advisor.undo(self._spaces())
         self._advisor.close(keep=keep)
         if self._tables:
             self._tables.close()

@@ -19,7 +19,11 @@ from damosd.errors import PrivilegeError, TargetGoneError
 _LINE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) (....) [0-9a-f]+ \S+ (\d+) *(.*)$", re.MULTILINE)
 
 
-@dataclass(frozen=True)  # without slots: `accessible` is kept
+_ANONYMOUS = ("[heap", "[anon:")
+_SHARED = ("/dev/shm/", "/memfd:", "/SYSV", "[anon_shmem", "/dev/zero")  # noqa: S108  # only looked for in names
+
+
+@dataclass(frozen=True)  # without slots: what is cached is kept
 class Mappings:
     """The mappings of one process, by address.
 
@@ -41,6 +45,19 @@ class Mappings:
         which = [
             permissions[:3] != "---" and not name.startswith("[v")  # vdso, vvar, vsyscall
             for permissions, name in zip(self.permissions, self.names, strict=True)
+        ]
+        return self.ranges[np.array(which, bool)]
+
+    @cached_property
+    def possibly_huge(self) -> np.ndarray:
+        """The ranges that can have transparent huge pages: int64, shape (m, 2).
+
+        They are anonymous or shared memory. Stacks could have them as well, but are left alone.
+        """
+        which = [
+            permissions[:3] != "---"
+            and ((not inode and name.startswith(_ANONYMOUS)) or name.startswith(_SHARED) or not (inode or name))
+            for permissions, inode, name in zip(self.permissions, self.inodes.tolist(), self.names, strict=True)
         ]
         return self.ranges[np.array(which, bool)]
 

@@ -70,6 +70,10 @@ class Advising:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def undo(self, owner: int | None = None) -> list[str]:
+        """Put back what an owner has changed, or everybody."""
+        return self.advisor.undo([self._tables.find(self.pidfd)], owner)
+
     def act(self, action: str, *areas: Area, owner: int = 0, dry_run: bool = False) -> Outcome:
         """Carry out an action on areas, each of which stands for a region."""
         ranges = np.concatenate([area.range for area in areas])
@@ -151,7 +155,7 @@ def test_what_was_is_put_back(advising: Advising, action: str) -> None:
     areas = sorted((asked, refused, none), key=lambda area: area.start)
     assert advising.act(action, *areas).applied.sum() == (8 if action == "hugepage" else 4) * HUGE
     assert len(list(advising.folder.iterdir())) == 1
-    assert advising.advisor.undo() == []
+    assert advising.undo() == []
     assert advice(asked) == {HugeAdvice.HUGE: asked.size}
     assert advice(refused) == {HugeAdvice.NOT_HUGE: refused.size}
     kind = HugeAdvice.NOT_HUGE if action == "hugepage" else HugeAdvice.NOTHING  # the kernel has no way back to nothing
@@ -175,7 +179,7 @@ def test_one_owner_is_undone_without_the_other(advising: Advising) -> None:
     mine, other = area.part(0, 2 * HUGE), area.part(4 * HUGE, 6 * HUGE)
     advising.act("hugepage", mine, owner=0)
     advising.act("hugepage", other, owner=1)
-    advising.advisor.undo(0)
+    advising.undo(0)
     assert advice(mine) == {HugeAdvice.NOT_HUGE: mine.size}
     assert advice(other) == {HugeAdvice.HUGE: other.size}
 
@@ -188,7 +192,7 @@ def test_what_the_program_has_changed_since_stays(advising: Advising) -> None:
     advising.victim.do("unmap", theirs.start, theirs.size)
     again = advising.victim.do("map_memory", HUGE, False, "", theirs.start)
     assert again == theirs.start
-    assert advising.advisor.undo() == []
+    assert advising.undo() == []
     assert advice(theirs) == {HugeAdvice.NOTHING: HUGE}
     assert advice(area.part(HUGE, area.size)) == {HugeAdvice.NOT_HUGE: area.size - HUGE}
 

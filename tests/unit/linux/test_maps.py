@@ -93,3 +93,21 @@ def test_a_directory_of_no_process(tmp_path: Path) -> None:
     """Where there is no maps file there is no process."""
     with pytest.raises(TargetGoneError):
         maps.read(str(tmp_path))
+
+
+def test_memory_that_can_be_of_huge_pages() -> None:
+    """Anonymous memory and shared memory, but no file, no stack, and nothing that may not be accessed."""
+    lines = {
+        "rw-p 00000000 00:00 0": True,
+        "---p 00000000 00:00 0": False,
+        "rw-p 00000000 00:00 0 [heap]": True,
+        "rw-p 00000000 00:00 0 [anon:arena]": True,
+        "rw-p 00000000 00:00 0 [stack]": False,
+        "r-xp 00000000 00:00 0 [vdso]": False,
+        "rw-p 00000000 08:01 77 /usr/bin/program": False,
+        "rw-s 00000000 00:01 77 /memfd:shared (deleted)": True,
+        "rw-s 00000000 00:01 77 /dev/shm/one": True,
+    }
+    text = "".join(f"{0x1000 * (n + 1):x}-{0x1000 * (n + 2):x} {line}\n" for n, line in enumerate(lines))
+    found = maps.parse(text.encode()).possibly_huge[:, 0].tolist()
+    assert found == [0x1000 * (n + 1) for n, can in enumerate(lines.values()) if can]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import accuracy, cost, engine, ethp, guard, reclaim
+from bench import accuracy, cost, engine, ethp, guard, injection, reclaim
 from bench.report import machine, table
 
 _MEASUREMENTS = {
@@ -19,6 +19,7 @@ _MEASUREMENTS = {
     "guard": guard.guard,
     "planning": engine.planning,
     "ethp": ethp.ethp,
+    "injection": injection.injection,
 }
 
 

@@ -19,9 +19,9 @@ from bench.report import Row
 if TYPE_CHECKING:
     from bench.lab.workload import Phase
 
-_SIZE, _HOT = "256M", "1/8"
-_ROUNDS = 2
-_FREE_PHASES, _GUARDED_PHASES, _BARE_PHASES = 1, 5, 3
+_SIZE, _HOT = "1G", "1/8"
+_ROUNDS = 1
+_FREE_PHASES, _GUARDED_PHASES, _BARE_PHASES = 2, 15, 3
 _TOO_NOISY = 0.3
 """Where the speed without damosd varies by more, other programs are measured, and no goal is reached or missed."""
 _PRCL = Path("schemes/prcl.yaml")
@@ -85,7 +85,7 @@ def guard() -> list[Row]:
     guarded: list[_Speed] = []
     bare: list[_Speed] = []
     returned_mib: list[int] = []
-    with zram_swap("1G"), tempfile.TemporaryDirectory() as directory:
+    with zram_swap("2G"), tempfile.TemporaryDirectory() as directory:
         unguarded = Path(directory, "prcl.yaml")
         unguarded.write_text(_PRCL.read_text() + "    guard: off\n")
         with Workload(["recurring", "--size", _SIZE, "--hot", _HOT, "--pause", "0"]) as workload:
@@ -108,7 +108,7 @@ def guard() -> list[Row]:
     return [
         Row(
             f"{what} and its guard: sweeps lost, of those in its CPU time, in the first {20 * _GUARDED_PHASES} s,"
-            f" {_ROUNDS} runs",
+            f" {_ROUNDS} run{'s' if _ROUNDS > 1 else ''}",
             f"median {_shown(lost)}; {median(returned_mib):.0f} MiB came back; without damosd it varies by {noise:.1%}",
             "at most 3 %",
             median(lost) <= 0.03 if noise < _TOO_NOISY else None,

@@ -41,6 +41,8 @@ MADV = {HugeAdvice.HUGE: 14, HugeAdvice.NOT_HUGE: 15}
 _READING_CPU = 0.0005
 """How much of one CPU reading a target's smaps may take."""
 _STALE_S = 60.0
+_CALLS_AT_ONCE = 64
+"""Four stops of the target, each up to 1 ms; the rest is for the next time."""
 _FREE_SPLITS = 64
 _SPLITS_PERCENT = 10
 """How many mappings may be added: this many, or this part of those that there are, whichever is more."""
@@ -236,7 +238,7 @@ class Thp(MemoryAction):
         worth_it = self._worth_it(advised, runs)
         if too_many := int((runs[~worth_it, 1] - runs[~worth_it, 0]).sum()):
             undone["it would split mappings into too many"] += too_many
-        runs = runs[worth_it]
+        runs = _largest(runs[worth_it], _CALLS_AT_ONCE)
         errors: Counter[str] = Counter()
         if len(runs):
             errnos, refused = self._advisor.advise(space, runs, self._advice, self._owner)
@@ -270,6 +272,13 @@ class Thp(MemoryAction):
         allowed = np.zeros(len(runs), bool)
         allowed[order] = np.cumsum(np.maximum(cost[order], 0)) <= max(room, 0)
         return allowed | (cost <= 0)
+
+
+def _largest(runs: np.ndarray, count: int) -> np.ndarray:
+    """Return the `count` largest runs, by address."""
+    if len(runs) <= count:
+        return runs
+    return runs[np.sort(np.argsort(runs[:, 0] - runs[:, 1], kind="stable")[:count])]
 
 
 def _to_ends(pieces: Pieces, mappings: np.ndarray) -> Pieces:

@@ -109,7 +109,7 @@ class Session:
         )
         self._figures = Figures(self._operations, self._applier, dry_run=dry_run)
         self._reload_wanted = False
-        self._paused = False
+        self._paused = ""  # what keeps all schemes from doing anything, so that nothing is monitored
         self._next_look = 0.0
         self._snapshot: Snapshot | None = None
         self._reason = ""
@@ -155,7 +155,7 @@ class Session:
             if self._reload_wanted and self._hooks.on_reload:
                 self._reload_wanted = False
                 self._hooks.on_reload()
-            if self.engine.watches_marks or self._paused:
+            if self.engine.watches_marks or self.engine.paused_by_guards or self._paused:
                 next_step = max(next_step, self._asleep_until())
             woken = waiter.until(min(next_step, next_status, end))
             now = time.monotonic()
@@ -178,19 +178,20 @@ class Session:
         self.stop("all targets have ended")
 
     def _asleep_until(self) -> float:
-        """Return before when not to sample: watermarks that keep all schemes inactive pause the monitor. Else 0."""
+        """Return before when not to sample: while no scheme may do anything, the monitor pauses. Else 0."""
         now = time.monotonic()
         if now < self._next_look:
             return self._next_look if self._paused else 0.0
         active, wait_s = (True, 1.0) if not self.engine.watches_marks else self.engine.look_at_marks()
-        self._next_look = now + wait_s
-        if active == self._paused:
-            self._paused = not active
-            if active:
-                self._monitor.resume()
-                return now + self._monitor.attrs.sample_us / 1e6
+        why = "guards" if self.engine.paused_by_guards else "" if active else "watermarks"
+        self._next_look = now + (min(wait_s, _GUARD_S) if why == "guards" else wait_s)
+        was_paused, self._paused = bool(self._paused), why
+        if was_paused and not why:
+            self._monitor.resume()
+            return now + self._monitor.attrs.sample_us / 1e6
+        if why and not was_paused:
             self._monitor.pause()
-        return self._next_look if self._paused else 0.0
+        return self._next_look if why else 0.0
 
     def _on_signal(self, number: signal.Signals) -> None:
         if number == signal.SIGHUP and self._hooks.on_reload:
@@ -205,6 +206,4 @@ class Session:
 
     def status(self) -> Status:
         """Return the figures of this moment; CPU shares are since the last call."""
-        return self._figures.status(
-            self._monitor.passed, self._monitor.attrs.sample_us, self._snapshot, "watermarks" if self._paused else ""
-        )
+        return self._figures.status(self._monitor.passed, self._monitor.attrs.sample_us, self._snapshot, self._paused)

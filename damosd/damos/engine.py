@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.core.operations import Acted
+from damosd.damos.backoff import Phase
 from damosd.damos.guard import NO_GUARD
 from damosd.damos.pick import Picked, pick
 from damosd.damos.prospects import WholeRegions
@@ -128,6 +129,11 @@ class Engine:
                 state.quota.user_inputs[goal] = value
                 return
         raise UsageError(f"there is no scheme {scheme!r} whose goal {goal} is user_input")
+
+    @property
+    def paused_by_guards(self) -> bool:
+        """Whether the guards of all schemes let them do nothing now, so that nothing has to be monitored."""
+        return bool(self.states) and all(state.guard.phase is Phase.PAUSED for state in self.states)
 
     def guard_status(self, state: SchemeState) -> GuardStatus | None:
         """Return what the guard of one of `states` does now; None for one without."""

@@ -55,7 +55,7 @@ class Injector:
             reply = self._ask(pidfd, Request(pidfd.pid, batch, self._unprotected))
             results += reply.results
             held_us = max(held_us, reply.held_us)
-            refused = reply.refused
+            refused = reply.refused or ("" if reply.results else "the inject helper made no call")
         return Reply(tuple(results), refused, held_us)
 
     def close(self) -> None:

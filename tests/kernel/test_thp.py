@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from damosd.access.pagetable import PageTables
+from damosd.actions.advise import NO_HUGE_PAGES
 from damosd.actions.thp import ADVICE, Advisor, Thp
 from damosd.daemon.journal import Journal
 from damosd.daemon.undo import undo_leftovers
@@ -206,6 +207,15 @@ def test_program_that_wants_no_huge_pages(advising: Advising) -> None:
     ((reason, size),) = outcome.undone.items()
     assert "prctl" in reason
     assert size == area.size
+    assert advising.injector.nr_calls == 0
+
+
+@pytest.mark.parametrize("mode", ["never", ""])
+def test_kernel_that_gives_none(advising: Advising, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """The same, where they are switched off or not there."""
+    area = unadvised(advising.victim, 4 * HUGE)
+    monkeypatch.setattr(thp, "mode", lambda: mode)
+    assert advising.act("hugepage", area).undone == {NO_HUGE_PAGES: area.size}
     assert advising.injector.nr_calls == 0
 
 

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from damosd.linux import thp
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SMAPS = """\
 7f0000000000-7f0000400000 rw-p 00000000 00:00 0
@@ -47,3 +52,27 @@ def test_the_marked_word_is_the_choice(text: str, chosen: str) -> None:
 def test_huge_pages_are_those_of_the_mapping_asked_for(address: int, huge_bytes: int) -> None:
     """A neighbour's do not count."""
     assert thp.parse_huge_bytes(SMAPS, address) == huge_bytes
+
+
+@pytest.mark.parametrize(
+    ("own", "everybody", "mode"),
+    [
+        (None, "always [madvise] never", "madvise"),
+        ("always [inherit] madvise never", "[always] madvise never", "always"),
+        ("[always] inherit madvise never", "always madvise [never]", "always"),
+        ("always inherit madvise [never]", "[always] madvise never", "never"),
+    ],
+)
+def test_the_switch_of_the_size_counts(tmp_path: Path, own: str | None, everybody: str, mode: str) -> None:
+    """Newer kernels have one for each size of huge pages, which may stand on what all have."""
+    (tmp_path / "hpage_pmd_size").write_text("2097152\n")
+    (tmp_path / "enabled").write_text(everybody)
+    if own is not None:
+        (tmp_path / "hugepages-2048kB").mkdir()
+        (tmp_path / "hugepages-2048kB" / "enabled").write_text(own)
+    assert thp.mode(tmp_path) == mode
+
+
+def test_a_kernel_without_huge_pages_has_no_mode(tmp_path: Path) -> None:
+    """There is nothing to read then."""
+    assert thp.mode(tmp_path) == ""

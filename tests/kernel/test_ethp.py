@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""schemes/ethp.yaml on a live program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from bench.lab.workload import Workload, size
+from damosd.access.pagetable import PageTables
+from damosd.access.residency import measure
+from damosd.linux import smaps, thp
+from damosd.linux.pidfd import Pidfd
+from damosd.linux.smaps import HugeAdvice
+from kernel.test_run import ENVIRONMENT, RUN, TREE
+
+pytestmark = pytest.mark.skipif(thp.mode() != "madvise", reason="needs transparent_hugepage/enabled on madvise")
+
+
+def advised(pid: int, ranges: np.ndarray, advice: HugeAdvice) -> int:
+    """Return how many bytes of `ranges` have that advice."""
+    found = smaps.read(f"/proc/{pid}")
+    mine = found.ranges[found.advice == advice]
+    low = np.maximum(mine[:, None, 0], ranges[None, :, 0])
+    high = np.minimum(mine[:, None, 1], ranges[None, :, 1])
+    return int(np.maximum(high - low, 0).sum())
+
+
+def test_hot_memory_gets_huge_pages_and_cold_memory_none(tmp_path: object) -> None:
+    """The hot part is of huge pages soon; at the end the program's own advice is back, and its memory is intact."""
+    with Workload(["hot-cold", "--size", "128M", "--hot", "1/4"]) as workload:
+        tables = PageTables(copies=16)
+        try:
+            with Pidfd(workload.pid) as pidfd:
+                space = tables.find(pidfd)
+                command = [*RUN, "--json", "--pid", workload.pid, "--scheme", TREE / "schemes/ethp.yaml"]
+                with subprocess.Popen(
+                    [*map(str, [*command, "--state", tmp_path])], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+                ) as daemon:
+                    end = time.monotonic() + 30
+                    while measure(tables, space, workload.hot).huge.sum() < 0.9 * size(workload.hot):
+                        assert time.monotonic() < end, "hot memory is not of huge pages"
+                        time.sleep(0.2)
+                    assert advised(workload.pid, workload.hot, HugeAdvice.HUGE) >= 0.9 * size(workload.hot)
+                    assert advised(workload.pid, workload.cold, HugeAdvice.HUGE) <= 0.1 * size(workload.cold)
+                    assert measure(tables, space, workload.cold).huge.sum() <= 0.1 * size(workload.cold)
+                    daemon.terminate()
+                    out, _ = daemon.communicate(timeout=20)
+                everything = np.concatenate((workload.hot, workload.cold))
+                assert advised(workload.pid, everything, HugeAdvice.NOT_HUGE) == size(everything)
+        finally:
+            tables.close()
+    assert workload.exit_code == 0
+    schemes = {one["name"]: one for one in json.loads(out.splitlines()[-1])["last"]["schemes"]}
+    assert schemes["ethp-collapse"]["effect"]["huge_gained"] >= 0.9 * size(workload.hot)

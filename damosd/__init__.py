@@ -16,7 +16,7 @@ _HOMES = {
     "core.intervals": ("IntervalsGoal",),
     "core.snapshot": ("Snapshot",),
     "daemon.metrics": ("SystemMetrics",),
-    "daemon.session": ("Hooks", "Session"),
+    "daemon.session": ("Hooks", "Lasting", "Session"),
     "damos.engine": ("Engine", "Plan", "Round"),
     "damos.backoff": ("GuardStatus",),
     "damos.explain": ("Explanation", "Reason"),

@@ -6,6 +6,7 @@ from damosd.core.intervals import IntervalsGoal as IntervalsGoal
 from damosd.core.snapshot import Snapshot as Snapshot
 from damosd.daemon.metrics import SystemMetrics as SystemMetrics
 from damosd.daemon.session import Hooks as Hooks
+from damosd.daemon.session import Lasting as Lasting
 from damosd.daemon.session import Session as Session
 from damosd.damos.backoff import GuardStatus as GuardStatus
 from damosd.damos.engine import Engine as Engine

@@ -92,6 +92,21 @@ def test_a_paused_scheme_is_inactive_with_the_reason() -> None:
     assert status.phase is Phase.PAUSED
 
 
+def test_nothing_has_to_be_monitored_while_all_guards_pause() -> None:
+    """One that does not is enough to go on; without schemes there is nobody to pause."""
+    engine = Engine([OUT, replace(OUT, name="more")], Attrs(), Readings())
+    first, second = engine.states
+    assert not engine.paused_by_guards
+    for state in (first, second):
+        state.guard.take(OUT.guard, Reading(0, 0, 0))
+    first.guard.take(OUT.guard, Reading(S, 0, 50_000))
+    assert not engine.paused_by_guards
+    second.guard.take(OUT.guard, Reading(S, 0, 50_000))
+    assert engine.paused_by_guards
+    engine.commit([])
+    assert not engine.paused_by_guards
+
+
 def test_what_an_allowance_leaves_is_explained() -> None:
     """Where there is no quota, it is not the quota that is used up."""
     engine = Engine([OUT], Attrs(), Readings())

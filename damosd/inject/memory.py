@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A few bytes of another process's memory: process_vm_readv(2) and process_vm_writev(2)."""
+"""A few bytes of another process's memory: process_vm_readv(2) and process_vm_writev(2), without numpy."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.lab.huge_pages import thp_mode
 from bench.lab.zram import ZramSwap, zram_swap
-from damosd.linux import swap
+from damosd.linux import swap, thp
 from kernel.rounds import Rounds
 from kernel.victims import MIB, Victim
 
@@ -37,6 +38,18 @@ def new_victim() -> Iterator[Callable[[], Victim]]:
     """Return a function that starts victims, which end with the test."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(Victim())
+
+
+@pytest.fixture
+def huge_pages_for_who_asks() -> Iterator[None]:
+    """Set the system's mode of huge pages to `madvise` for a test, where there are any."""
+    if not thp.mode():
+        pytest.skip("needs transparent huge pages")
+    if thp.mode() == "madvise":
+        yield
+        return
+    with thp_mode("madvise"):
+        yield
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import pytest
 from bench.lab.workload import Workload, size
 from damosd.access.pagetable import PageTables
 from damosd.access.residency import measure
-from damosd.linux import smaps, thp
+from damosd.linux import smaps
 from damosd.linux.pidfd import Pidfd
 from damosd.linux.smaps import HugeAdvice
 from kernel.test_run import ENVIRONMENT, RUN, TREE
 
-pytestmark = pytest.mark.skipif(thp.mode() != "madvise", reason="needs transparent_hugepage/enabled on madvise")
+pytestmark = pytest.mark.usefixtures("huge_pages_for_who_asks")
 
 
 def advised(pid: int, ranges: np.ndarray, advice: HugeAdvice) -> int:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from damosd.inject.client import Call, Reply
     from kernel.victims import Area
 
-pytestmark = pytest.mark.skipif(thp.mode() != "madvise", reason="needs transparent_hugepage/enabled on madvise")
+pytestmark = pytest.mark.usefixtures("huge_pages_for_who_asks")
 
 
 class Counting(Injector):

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from damosd.inject import injection
 from damosd.inject.client import Injector, Reply
+from damosd.inject.helper import Helper
 from damosd.linux.pidfd import Pidfd
 from kernel.programs import Program, advice, advised
 
@@ -15,7 +17,14 @@ if TYPE_CHECKING:
     from damosd.inject.protocol import Call
 
 _TRIES = 20
+_LONG_S = 30.0
 _LATE = ("did not stop in time", "took too long", "the inject helper has died")
+
+
+def patient_helper() -> Helper:
+    """Return a helper for a forked child, without limits of time: those are for machines that are not busy."""
+    injection._ENOUGH_S = injection.MAX_HELD_S = injection._MAX_WAIT_S = _LONG_S
+    return Helper()
 
 
 def ask(injector: Injector, pid: int, calls: Sequence[Call]) -> Reply:

@@ -14,10 +14,9 @@ import pytest
 
 from damosd.inject import tracee, xstate
 from damosd.inject.client import Call, Injector
-from damosd.inject.helper import Helper
 from damosd.inject.protocol import MAX_CALLS, Reply, Request
 from damosd.linux.pidfd import Pidfd
-from kernel.injecting import ask, works_in
+from kernel.injecting import ask, patient_helper, works_in
 from kernel.programs import Program, advice, advised, built, until
 from kernel.victims import HUGE, MADV_HUGEPAGE, PAGE
 
@@ -130,7 +129,9 @@ def inject_while(program: Program, request: int, action: Callable[[], None], *, 
                 ask_thread = Meanwhile(request, action, every_time=every_time).ask
                 tracee.Tracee._request = functools.partialmethod(_plain, ask_thread)  # type: ignore[assignment]
                 with Pidfd(program.pid) as pidfd:
-                    reply = Helper().serve(Request(program.pid, advice(program.start)), pidfd.fd, pidfd.directory)
+                    reply = patient_helper().serve(
+                        Request(program.pid, advice(program.start)), pidfd.fd, pidfd.directory
+                    )
                 os.write(done, reply.encode())
             finally:
                 os._exit(0)
@@ -201,7 +202,7 @@ def test_a_thread_that_is_given_up_goes_home(mode: str) -> None:
                     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
                     late = Late(waits)
                     tracee.Tracee.wait = functools.partialmethod(_plain, late.wait)  # type: ignore[assignment]
-                    helper = Helper()
+                    helper = patient_helper()
                     with Pidfd(program.pid) as pidfd:
                         reply = helper.serve(Request(program.pid, advice(program.start)), pidfd.fd, pidfd.directory)
                     code = int(not (helper.exhausted and reply.last and re.search("in time|too long", reply.refused)))

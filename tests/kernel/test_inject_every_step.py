@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from damosd.inject import memory, tracee, xstate
-from damosd.inject.helper import Helper
 from damosd.inject.protocol import Request
 from damosd.linux.pidfd import Pidfd
+from kernel.injecting import patient_helper
 from kernel.programs import Program, advice, built, sleeps_in, until
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def inject(pid: int, start: int, step: int, when: str) -> bool:
             dying = Dying(step, when)
             tracee.Tracee._request = dying.wrap(_REQUEST)  # type: ignore[method-assign]  # of this child only
             memory.write = dying.wrap(_WRITE)
-            helper = Helper()
+            helper = patient_helper()
             with Pidfd(pid) as pidfd:
                 reply = helper.serve(Request(pid, advice(start)), pidfd.fd, pidfd.directory)
             if reply.results == (0, 0, 0) and not reply.refused:
@@ -145,7 +145,7 @@ def test_the_death_of_a_tracer_in_between_is_survived(mode: str) -> None:
                     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
                     signal.signal(signal.SIGALRM, signal.SIG_DFL)
                     signal.setitimer(signal.ITIMER_REAL, (microseconds + 1) / 1e6)
-                    helper = Helper()
+                    helper = patient_helper()
                     with Pidfd(program.pid) as pidfd:
                         while True:
                             helper.serve(Request(program.pid, advice(program.start)), pidfd.fd, pidfd.directory)

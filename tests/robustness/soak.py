@@ -187,8 +187,9 @@ def inject_and_kill_daemon(victim: Target, count: int, errors: IO[bytes], seed: 
     `errors`: a file for what they write to stderr.
     """
     generator, kills = random.Random(seed), Kills()
+    areas = json.dumps(victim.areas)  # as they are now: advice splits mappings until none is large
     for number in range(count):
-        arguments = [str(victim.pid), str(seed * count + number), json.dumps(victim.areas)]
+        arguments = [str(victim.pid), str(seed * count + number), areas]
         command = [sys.executable, str(HERE / "injecting.py"), *arguments]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as daemon:

@@ -18,12 +18,13 @@ from damosd.access.pagetable import CHUNK, Space
 from damosd.access.refaults import Departure, PageBits
 from damosd.access.residency import Residency, chunks_of, measure
 from damosd.actions.base import Effect, MemoryAction, Outcome
-from damosd.actions.clip import Pieces, batches, shrink
+from damosd.actions.clip import batches, joined, whole
 from damosd.linux import process, swap, thp
 from damosd.linux.madvise import Advice, process_madvise
 
 if TYPE_CHECKING:
     from damosd.actions.base import Planned
+    from damosd.actions.clip import Pieces
 
 NO_HUGE_PAGES = "the kernel gives no huge pages (transparent_hugepage/enabled)"
 SWITCHED_OFF = "the process has switched huge pages off for itself (prctl PR_SET_THP_DISABLE)"
@@ -174,10 +175,13 @@ class Collapse(Advise):
         return SWITCHED_OFF if process.huge_pages_disabled(space.pidfd.proc) else ""
 
     def align(self, space: Space, pieces: Pieces) -> Pieces:
-        """Leave in whole 2 MiB chunks only."""
+        """Leave in whole 2 MiB chunks only, of one region or several."""
         del space
-        everywhere = np.ones(len(pieces), bool)
-        return shrink(pieces, CHUNK, everywhere, everywhere)
+        return whole(pieces, CHUNK)
+
+    def _give(self, space: Space, ranges: np.ndarray) -> Counter[str]:
+        """Give the advice on chunks as a whole, also where two regions share one."""
+        return super()._give(space, joined(ranges))
 
 
 ACTIONS: dict[str, type[Advise]] = {

@@ -61,6 +61,24 @@ def shrink(pieces: Pieces, size: int, at_start: np.ndarray, at_end: np.ndarray) 
     return Pieces(ranges, pieces.owner).select(ranges[:, 0] < ranges[:, 1])
 
 
+def joined(ranges: np.ndarray) -> np.ndarray:
+    """Join neighbours without a gap between them: int64, (n, 2), sorted and disjoint."""
+    if not len(ranges):
+        return ranges
+    first = np.ones(len(ranges), bool)
+    first[1:] = ranges[1:, 0] != ranges[:-1, 1]
+    last = np.append(np.flatnonzero(first)[1:], len(ranges)) - 1
+    return np.stack((ranges[first, 0], ranges[last, 1]), axis=1)
+
+
+def whole(pieces: Pieces, size: int) -> Pieces:
+    """Leave in what lies in whole multiples of `size` bytes, which neighbouring pieces may have together."""
+    runs = joined(pieces.ranges)
+    runs = np.stack((-(-runs[:, 0] // size) * size, runs[:, 1] // size * size), axis=1)
+    parts = clip(pieces.ranges, runs[runs[:, 0] < runs[:, 1]])
+    return Pieces(parts.ranges, pieces.owner[parts.owner])
+
+
 def batches(ranges: np.ndarray, limit: int) -> list[np.ndarray]:
     """Cut `ranges` into lists of less than twice `limit` bytes each, in order; no range in them is over `limit`.
 

@@ -20,7 +20,7 @@ from damosd.access.pagetable import CHUNK
 from damosd.actions.advise import NO_HUGE_PAGES, SWITCHED_OFF
 from damosd.actions.advised import Advised, Change
 from damosd.actions.base import MemoryAction, Outcome, Planned
-from damosd.actions.clip import Pieces, clip, shrink
+from damosd.actions.clip import Pieces, clip, joined, whole
 from damosd.errors import DamosdError, TargetGoneError
 from damosd.inject.client import Call
 from damosd.linux import process, smaps, thp
@@ -41,6 +41,8 @@ MADV = {HugeAdvice.HUGE: 14, HugeAdvice.NOT_HUGE: 15}
 _READING_CPU = 0.0005
 """How much of one CPU reading a target's smaps may take."""
 _STALE_S = 60.0
+_TRIES, _PAUSE_S = 10, 0.1
+"""How often, and after what pause, it is tried to put advice back."""
 _CALLS_AT_ONCE = 64
 """Four stops of the target, each up to 1 ms; the rest is for the next time."""
 _FREE_SPLITS = 64
@@ -134,7 +136,7 @@ class Advisor:
         """
         known = self._known[space.pidfd.fd]
         intended = known.advised.painted(ranges, advice, owner)
-        self.journal.save(space, _joined(known.advised.changes() + intended.changes()))
+        self.journal.save(space, _once(known.advised.changes() + intended.changes()))
         calls = [Call(start, end - start, MADV[advice]) for start, end in ranges.tolist()]
         reply = self.injector.run(space.pidfd, calls)
         errnos = np.full(len(ranges), errno.ECANCELED)
@@ -184,11 +186,24 @@ def put_back(injector: Injector, pidfd: Pidfd, changes: Sequence[Change]) -> lis
         if not wanted:
             continue
         inside = now.within(np.array([one[:2] for one in wanted]))
-        ranges = _joined_ranges(now.ranges[inside & (now.advice == _opposite(advice))])
-        reply = injector.run(pidfd, [Call(start, end - start, MADV[advice]) for start, end in ranges.tolist()])
-        failures += [reply.refused] if reply.refused else []
-        failures += sorted({errno.errorcode[-result] for result in reply.results if result})
+        ranges = joined(now.ranges[inside & (now.advice == _opposite(advice))])
+        calls = [Call(start, end - start, MADV[advice]) for start, end in ranges.tolist()]
+        failures += _insist(injector, pidfd, calls)
     return failures
+
+
+def _insist(injector: Injector, pidfd: Pidfd, calls: Sequence[Call]) -> list[str]:
+    """Have calls made, again where a process cannot serve for a moment; return what failed."""
+    errnos: set[int] = set()
+    reason = ""
+    for _ in range(_TRIES):
+        reply = injector.run(pidfd, calls)
+        errnos |= {-result for result in reply.results if result}
+        calls, reason = calls[len(reply.results) :], reply.refused
+        if not calls or not reason:
+            break
+        time.sleep(_PAUSE_S)
+    return sorted(errno.errorcode[code] for code in errnos) + ([reason] if reason else [])
 
 
 class Thp(MemoryAction):
@@ -215,10 +230,9 @@ class Thp(MemoryAction):
         return Planned(_to_ends(self.align(space, pieces), possible), passed)
 
     def align(self, space: Space, pieces: Pieces) -> Pieces:
-        """Leave in whole 2 MiB chunks only."""
+        """Leave in whole 2 MiB chunks only, of one region or several."""
         del space
-        everywhere = np.ones(len(pieces), bool)
-        return shrink(pieces, CHUNK, everywhere, everywhere)
+        return whole(pieces, CHUNK)
 
     def apply(self, space: Space, planned: Planned, *, dry_run: bool = False) -> Outcome:
         """Advise what is not advised so yet. Raises TargetGoneError, PrivilegeError."""
@@ -234,7 +248,7 @@ class Thp(MemoryAction):
         size = int((to_do[:, 1] - to_do[:, 0]).sum())
         if size and (reason := self._futile(space)):
             return Outcome(np.zeros(nr_regions, np.int64), planned.passed, undone=Counter({reason: size}))
-        runs = _joined_ranges(to_do)
+        runs = joined(to_do)
         worth_it = self._worth_it(advised, runs)
         if too_many := int((runs[~worth_it, 1] - runs[~worth_it, 0]).sum()):
             undone["it would split mappings into too many"] += too_many
@@ -297,18 +311,10 @@ def _spread(ranges: np.ndarray, pieces: Pieces, nr_regions: int) -> np.ndarray:
     return Pieces(parts.ranges, pieces.owner[parts.owner]).bytes_per_region(nr_regions)
 
 
-def _joined_ranges(ranges: np.ndarray) -> np.ndarray:
-    """Join neighbours without a gap: int64, (n, 2), sorted."""
-    if not len(ranges):
-        return ranges
-    first = np.append(True, ranges[1:, 0] != ranges[:-1, 1])  # a value of an array
-    return np.stack((ranges[first, 0], ranges[np.append(np.flatnonzero(first)[1:], len(ranges)) - 1, 1]), axis=1)
-
-
 def _opposite(advice: HugeAdvice) -> HugeAdvice:
     return HugeAdvice.NOT_HUGE if advice is HugeAdvice.HUGE else HugeAdvice.HUGE
 
 
-def _joined(changes: list[Change]) -> list[Change]:
+def _once(changes: list[Change]) -> list[Change]:
     """Leave out what is there twice."""
     return sorted(set(changes))

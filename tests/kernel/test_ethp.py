@@ -31,7 +31,10 @@ def advised(pid: int, ranges: np.ndarray, advice: HugeAdvice) -> int:
 
 
 def test_hot_memory_gets_huge_pages_and_cold_memory_none(tmp_path: object) -> None:
-    """The hot part is of huge pages soon; at the end the program's own advice is back, and its memory is intact."""
+    """The hot part is of huge pages soon, and what first looked hot may not be any more once it was idle for a while.
+
+    At the end the program's own advice is back, and its memory is intact.
+    """
     with Workload(["hot-cold", "--size", "128M", "--hot", "1/4"]) as workload:
         tables = PageTables(copies=16)
         try:
@@ -41,13 +44,14 @@ def test_hot_memory_gets_huge_pages_and_cold_memory_none(tmp_path: object) -> No
                 with subprocess.Popen(
                     [*map(str, [*command, "--state", tmp_path])], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
                 ) as daemon:
-                    end = time.monotonic() + 30
-                    while measure(tables, space, workload.hot).huge.sum() < 0.9 * size(workload.hot):
-                        assert time.monotonic() < end, "hot memory is not of huge pages"
+                    end = time.monotonic() + 40
+                    while (
+                        measure(tables, space, workload.hot).huge.sum() < 0.9 * size(workload.hot)
+                        or advised(workload.pid, workload.hot, HugeAdvice.HUGE) < 0.9 * size(workload.hot)
+                        or advised(workload.pid, workload.cold, HugeAdvice.HUGE) > 0.1 * size(workload.cold)
+                    ):
+                        assert time.monotonic() < end, "hot memory is not of huge pages, or cold memory may be"
                         time.sleep(0.2)
-                    assert advised(workload.pid, workload.hot, HugeAdvice.HUGE) >= 0.9 * size(workload.hot)
-                    assert advised(workload.pid, workload.cold, HugeAdvice.HUGE) <= 0.1 * size(workload.cold)
-                    assert measure(tables, space, workload.cold).huge.sum() <= 0.1 * size(workload.cold)
                     daemon.terminate()
                     out, _ = daemon.communicate(timeout=20)
                 everything = np.concatenate((workload.hot, workload.cold))

@@ -271,13 +271,26 @@ class Daemon:
             [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it by SIGKILL, if it has not ended."""
+        self.process.kill()
+        self.process.communicate()
+
     def wait_for(self, true: Callable[[], bool], what: str) -> None:
         """Wait until something is true."""
         end = time.monotonic() + 20
         while not true():
-            assert time.monotonic() < end, what
+            assert time.monotonic() < end, f"{what}: {self.explain()}"
             assert self.process.poll() is None, self.process.communicate()
             time.sleep(0.05)
+
+    def explain(self) -> str:
+        """End it, and return what its schemes came to and what it logged."""
+        lines, err = self.end(signal.SIGINT)
+        return json.dumps(lines[-1]["last"]["schemes"]) + err
 
     def end(self, number: signal.Signals) -> tuple[list[dict[str, Any]], str]:
         """Send a signal, and return the JSON lines and what was logged."""
@@ -292,9 +305,9 @@ def test_a_clean_end_puts_back_unless_told_to_keep(victim: Victim, tmp_path: Pat
     """And then nothing is kept about it."""
     area = victim.map(4 * HUGE)
     area.fill()
-    daemon = Daemon(victim, tmp_path, *(["--keep"] if keep else []))
-    daemon.wait_for(lambda: advice(area) == {HugeAdvice.HUGE: area.size}, "not advised")
-    lines, _ = daemon.end(signal.SIGINT)
+    with Daemon(victim, tmp_path, *(["--keep"] if keep else [])) as daemon:
+        daemon.wait_for(lambda: advice(area) == {HugeAdvice.HUGE: area.size}, "not advised")
+        lines, _ = daemon.end(signal.SIGINT)
     assert advice(area) == {HugeAdvice.HUGE if keep else HugeAdvice.NOT_HUGE: area.size}
     assert lines[-1]["not_undone"] == []
     assert list((tmp_path / "state").iterdir()) == []
@@ -304,20 +317,20 @@ def test_a_clean_end_puts_back_unless_told_to_keep(victim: Victim, tmp_path: Pat
 def test_a_scheme_that_is_removed_is_undone(victim: Victim, tmp_path: Path) -> None:
     """On SIGHUP, while the others go on."""
     area = victim.map(4 * HUGE)
-    daemon = Daemon(victim, tmp_path)
-    daemon.wait_for(lambda: advice(area) == {HugeAdvice.HUGE: area.size}, "not advised")
-    daemon.path.write_text("action: stat\n")
-    daemon.process.send_signal(signal.SIGHUP)
-    daemon.wait_for(lambda: advice(area) == {HugeAdvice.NOT_HUGE: area.size}, "not put back")
-    daemon.end(signal.SIGINT)
+    with Daemon(victim, tmp_path) as daemon:
+        daemon.wait_for(lambda: advice(area) == {HugeAdvice.HUGE: area.size}, "not advised")
+        daemon.path.write_text("action: stat\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for(lambda: advice(area) == {HugeAdvice.NOT_HUGE: area.size}, "not put back")
+        daemon.end(signal.SIGINT)
 
 
 def test_undo_after_kill(victim: Victim, tmp_path: Path) -> None:
     """`damosd undo` puts back what a daemon left that was killed, and tells of it; again, and there is nothing."""
     area = victim.map(4 * HUGE)
-    daemon = Daemon(victim, tmp_path)
-    daemon.wait_for(lambda: advice(area) == {HugeAdvice.HUGE: area.size}, "not advised")
-    daemon.end(signal.SIGKILL)
+    with Daemon(victim, tmp_path) as daemon:
+        daemon.wait_for(lambda: advice(area) == {HugeAdvice.HUGE: area.size}, "not advised")
+        daemon.end(signal.SIGKILL)
     assert advice(area) == {HugeAdvice.HUGE: area.size}
     command = [sys.executable, "-m", "damosd", "undo", "--state", str(tmp_path / "state")]
     first, second = (

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damosd.access.residency import chunks_of
-from damosd.actions.clip import Pieces, batches, clip, shrink
+from damosd.actions.clip import Pieces, batches, clip, shrink, whole
 
 CHUNK = 2 << 20
 
@@ -58,6 +58,22 @@ def test_batches_hold_everything_in_order_and_never_too_much(table: np.ndarray, 
         assert (batch[:, 1] - batch[:, 0]).max() <= limit
     edges = {*together.ravel().tolist()} - {*table.ravel().tolist()}
     assert not any(edge % limit for edge in edges)
+
+
+@given(disjoint(), st.integers(1, 40))
+def test_whole_multiples_of_neighbours_together(table: np.ndarray, size_pages: int) -> None:
+    """What remains is every multiple that is covered, by one piece or by several, each part with its owner."""
+    size = size_pages * 4096
+    pages = pages_in(table)
+    covered = {
+        page
+        for page in pages
+        if set(range(page // size_pages * size_pages, (page // size_pages + 1) * size_pages)) <= pages
+    }
+    found = whole(Pieces(table, np.arange(len(table))), size)
+    assert pages_in(found.ranges) == covered
+    assert (found.ranges[:, 0] >= table[found.owner, 0]).all()
+    assert (found.ranges[:, 1] <= table[found.owner, 1]).all()
 
 
 @given(disjoint())

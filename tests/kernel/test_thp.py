@@ -268,7 +268,11 @@ class Daemon:
         self.path.write_text(SCHEME)
         command = [*RUN, "--json", "--pid", victim.pid, "--scheme", self.path, "--state", folder / "state", *arguments]
         self.process = subprocess.Popen(
-            [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+            ["env", "--default-signal=HUP", *map(str, command)],  # which nohup would have taken from us, and so from it
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
         )
 
     def __enter__(self) -> Self:

@@ -70,9 +70,10 @@ def test_a_stopped_victim_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_damaged_victim_is_noticed() -> None:
-    """A victim whose memory has changed."""
+    """A victim whose memory has changed: at the latest when it ends, as it looks at one part after the other."""
     with busy() as victim, pytest.raises(AssertionError, match="memory"):
         inject(victim, Pretender(lambda pid: corrupt(pid, victim.areas[0][0])), 1)
+        victim.finish()
 
 
 def test_an_interrupted_victim_is_noticed() -> None:

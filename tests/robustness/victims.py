@@ -8,6 +8,7 @@ A victim ends with an error as soon as anything is wrong with it; left running i
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -307,11 +308,13 @@ def _held(pid: int) -> list[str]:
 
 
 def corrupt(pid: int, address: int) -> None:
-    """Change a byte of a process's memory."""
+    """Change a byte of a process's memory. Raises OSError, of a process that has ended too."""
     fd = os.open(f"/proc/{pid}/mem", os.O_RDWR)
     try:
-        [byte] = os.pread(fd, 1, address)
-        os.pwrite(fd, bytes([byte ^ 1]), address)
+        byte = os.pread(fd, 1, address)
+        if not byte:  # what has ended has no memory to read, which is no error for the kernel
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        os.pwrite(fd, bytes([byte[0] ^ 1]), address)
     finally:
         os.close(fd)
 

@@ -112,11 +112,6 @@ class Pageout(Advise):
         """Return the bytes that left memory."""
         return before.present - after.present
 
-    def futile(self, space: Space) -> str:
-        """Return why the advice would be in vain on this process; nothing when it is not."""
-        del space
-        return ""
-
     def undone(self, to_do: int, applied: int) -> Counter[str]:
         """Tell when there was no swap to page out to."""
         return Counter({"no swap": to_do - applied} if applied < to_do and not swap.free_bytes() else {})

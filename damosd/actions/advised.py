@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
+from damosd.actions.clip import runs
+
 if TYPE_CHECKING:
     from damosd.linux.smaps import AdvisedMappings, HugeAdvice
 
@@ -145,13 +147,6 @@ class Advised:
 
 def _joined(rows: Advised) -> Advised:
     """Join neighbours that are alike in all."""
-    if not len(rows.kin):
-        return rows
-    first = np.ones(len(rows.kin), bool)
-    first[1:] = rows.ranges[1:, 0] != rows.ranges[:-1, 1]
-    for column in (rows.advice, rows.original, rows.owner, rows.kin):
-        first[1:] |= column[1:] != column[:-1]
-    starts = np.flatnonzero(first)
-    ends = rows.ranges[np.append(starts[1:], len(rows.kin)) - 1, 1]
-    ranges = np.stack((rows.ranges[starts, 0], ends), axis=1)
-    return Advised(ranges, rows.advice[starts], rows.original[starts], rows.owner[starts], rows.kin[starts])
+    first, last = runs(rows.ranges, rows.advice, rows.original, rows.owner, rows.kin)
+    ranges = np.stack((rows.ranges[first, 0], rows.ranges[last, 1]), axis=1)
+    return Advised(ranges, rows.advice[first], rows.original[first], rows.owner[first], rows.kin[first])

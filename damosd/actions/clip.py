@@ -61,21 +61,37 @@ def shrink(pieces: Pieces, size: int, at_start: np.ndarray, at_end: np.ndarray) 
     return Pieces(ranges, pieces.owner).select(ranges[:, 0] < ranges[:, 1])
 
 
+def runs(ranges: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and the last row (indices) of each run of neighbours without a gap, alike in all `columns`.
+
+    `ranges`: int64, (n, 2), sorted and disjoint; `columns`: of shape (n,).
+    """
+    border = np.ones(len(ranges) + 1, bool)
+    border[1:-1] = ranges[1:, 0] != ranges[:-1, 1]
+    for column in columns:
+        border[1:-1] |= column[1:] != column[:-1]
+    return np.flatnonzero(border[:-1]), np.flatnonzero(border[1:])
+
+
 def joined(ranges: np.ndarray) -> np.ndarray:
-    """Join neighbours without a gap between them: int64, (n, 2), sorted and disjoint."""
-    if not len(ranges):
-        return ranges
-    first = np.ones(len(ranges), bool)
-    first[1:] = ranges[1:, 0] != ranges[:-1, 1]
-    last = np.append(np.flatnonzero(first)[1:], len(ranges)) - 1
+    """Join ranges without a gap between them: int64, (n, 2), sorted and disjoint."""
+    first, last = runs(ranges)
     return np.stack((ranges[first, 0], ranges[last, 1]), axis=1)
+
+
+def union(ranges: np.ndarray) -> np.ndarray:
+    """Return all that lies in one of `ranges` (int64, (n, 2), in any order, overlapping or not), sorted, disjoint."""
+    ordered = ranges[np.argsort(ranges[:, 0], kind="stable")]
+    reach = np.maximum.accumulate(ordered[:, 1])
+    starts = np.maximum(ordered[:, 0], np.append(ordered[:1, 0], reach[:-1]))
+    return joined(np.stack((starts, np.maximum(starts, reach)), axis=1))
 
 
 def whole(pieces: Pieces, size: int) -> Pieces:
     """Leave in what lies in whole multiples of `size` bytes, which neighbouring pieces may have together."""
-    runs = joined(pieces.ranges)
-    runs = np.stack((-(-runs[:, 0] // size) * size, runs[:, 1] // size * size), axis=1)
-    parts = clip(pieces.ranges, runs[runs[:, 0] < runs[:, 1]])
+    together = joined(pieces.ranges)
+    together = np.stack((-(-together[:, 0] // size) * size, together[:, 1] // size * size), axis=1)
+    parts = clip(pieces.ranges, together[together[:, 0] < together[:, 1]])
     return Pieces(parts.ranges, pieces.owner[parts.owner])
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from damosd.actions.clip import Pieces
+from damosd.actions.clip import Pieces, runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,5 @@ def keep(pieces: Pieces, passed: np.ndarray) -> Pieces:
 
 def join(pieces: Pieces) -> Pieces:
     """Make one of neighbouring pieces with the same owner."""
-    fresh = np.ones(len(pieces), bool)
-    fresh[1:] = (pieces.ranges[1:, 0] != pieces.ranges[:-1, 1]) | (pieces.owner[1:] != pieces.owner[:-1])
-    last = np.append(fresh[1:], values=True)[: len(pieces)]
-    return Pieces(np.stack((pieces.ranges[fresh, 0], pieces.ranges[last, 1]), axis=1), pieces.owner[fresh])
+    first, last = runs(pieces.ranges, pieces.owner)
+    return Pieces(np.stack((pieces.ranges[first, 0], pieces.ranges[last, 1]), axis=1), pieces.owner[first])

@@ -20,7 +20,7 @@ from damosd.access.pagetable import CHUNK
 from damosd.actions.advise import NO_HUGE_PAGES, SWITCHED_OFF
 from damosd.actions.advised import Advised, Change
 from damosd.actions.base import MemoryAction, Outcome, Planned
-from damosd.actions.clip import Pieces, clip, joined, whole
+from damosd.actions.clip import Pieces, clip, joined, union, whole
 from damosd.errors import DamosdError, TargetGoneError
 from damosd.inject.client import Call
 from damosd.linux import process, smaps, thp
@@ -185,7 +185,7 @@ def put_back(injector: Injector, pidfd: Pidfd, changes: Sequence[Change]) -> lis
         wanted = [one for one in changes if (one.original or nothing) == advice and one.advice != advice]
         if not wanted:
             continue
-        inside = now.within(np.array([one[:2] for one in wanted]))
+        inside = now.within(union(np.array([one[:2] for one in wanted])))  # of before and after a change
         ranges = joined(now.ranges[inside & (now.advice == _opposite(advice))])
         calls = [Call(start, end - start, MADV[advice]) for start, end in ranges.tolist()]
         failures += _insist(injector, pidfd, calls)

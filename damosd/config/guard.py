@@ -8,12 +8,12 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, model_validator
 
 from damosd.config.base import Fault, Model, refuse, text
-from damosd.config.words import PERMIL, Bool, CgroupPath, Permil, SizeBytes, parse_rate
+from damosd.config.words import BOOLEANS, PERMIL, Bool, CgroupPath, Permil, SizeBytes, parse_rate
 from damosd.core.attrs import PAGE_SIZE
 from damosd.damos.guard import LIFTED, Guard
 from damosd.units import UnitError, parse_number, shown
 
-_SWITCH = {"on": True, "true": True, "yes": True, "y": True, "off": False, "false": False, "no": False, "n": False}
+_SWITCH = {**BOOLEANS, "on": True, "off": False}
 
 
 def _or_max(word: str) -> int:

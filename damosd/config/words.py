@@ -15,7 +15,7 @@ from damosd.units import UnitError, nearest, parse_number, parse_parts, parse_si
 PERMIL = 1000
 BASIS_POINTS = 10_000
 
-_BOOLEANS = {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False}
+BOOLEANS = {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False}
 
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -47,8 +47,8 @@ def one_line(word: str) -> str:
 
 
 def _boolean(word: str) -> bool:
-    if word.casefold() in _BOOLEANS:
-        return _BOOLEANS[word.casefold()]
+    if word.casefold() in BOOLEANS:
+        return BOOLEANS[word.casefold()]
     raise ValueError(f"{shown(word)} is neither true nor false")
 
 

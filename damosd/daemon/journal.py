@@ -105,7 +105,9 @@ class Journal:
         for path in sorted(self.folder.glob("*.json")):
             try:
                 entry = Entry.decode(path.read_text())
-            except (OSError, ValueError, KeyError, TypeError):
+            except OSError:  # it may be somebody else's
+                continue
+            except (ValueError, KeyError, TypeError):
                 path.unlink(missing_ok=True)
                 continue
             if entry.boot != self._boot or not _lives(entry.pid, entry.started):

@@ -17,7 +17,8 @@ import pytest
 
 from damosd.access.pagetable import PageTables
 from damosd.actions.advise import NO_HUGE_PAGES
-from damosd.actions.thp import ADVICE, Advisor, Thp
+from damosd.actions.advised import Change
+from damosd.actions.thp import ADVICE, Advisor, Thp, put_back
 from damosd.daemon.journal import Journal
 from damosd.daemon.undo import undo_leftovers
 from damosd.inject.client import Injector
@@ -163,6 +164,17 @@ def test_what_was_is_put_back(advising: Advising, action: str) -> None:
     assert advice(none) == {kind: none.size}
     assert list(advising.folder.iterdir()) == []
     assert all(area.intact() for area in areas)
+
+
+def test_changes_that_overlap_are_put_back_whole(advising: Advising) -> None:
+    """What was saved before a change and what was saved after it may tell of the same memory, in any order."""
+    area = unadvised(advising.victim, 8 * HUGE)
+    advising.act("hugepage", area)
+    nothing, huge = int(HugeAdvice.NOTHING), int(HugeAdvice.HUGE)
+    parts = [area.part(4 * HUGE, 8 * HUGE), area, area.part(0, HUGE)]
+    changes = [Change(part.start, part.end, nothing, huge) for part in parts]
+    assert put_back(advising.injector, advising.pidfd, changes) == []
+    assert advice(area) == {HugeAdvice.NOT_HUGE: area.size}
 
 
 def test_no_advice_takes_advice_back(victim: Victim) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damosd.access.residency import chunks_of
-from damosd.actions.clip import Pieces, batches, clip, shrink, whole
+from damosd.actions.clip import Pieces, batches, clip, runs, shrink, union, whole
 
 CHUNK = 2 << 20
 
@@ -74,6 +74,27 @@ def test_whole_multiples_of_neighbours_together(table: np.ndarray, size_pages: i
     assert pages_in(found.ranges) == covered
     assert (found.ranges[:, 0] >= table[found.owner, 0]).all()
     assert (found.ranges[:, 1] <= table[found.owner, 1]).all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), max_size=12))
+def test_the_union_is_all_that_lies_in_one(parts: list[tuple[int, int]]) -> None:
+    """However they are ordered and overlap, no page is lost or gained, and no two ranges of the result touch."""
+    table = ranges([(start, start + length) for start, length in parts])
+    found = union(table)
+    assert pages_in(found) == pages_in(table)
+    assert (found[1:, 0] > found[:-1, 1]).all()
+
+
+@given(disjoint(), st.data())
+def test_a_run_ends_where_something_changes(table: np.ndarray, data: st.DataObject) -> None:
+    """At a gap, or at another value in a column; first and last rows take turns over the whole table."""
+    column = np.array(data.draw(st.lists(st.integers(0, 1), min_size=len(table), max_size=len(table))), np.int64)
+    first, last = runs(table, column)
+    rows = [row for begin, end in zip(first, last, strict=True) for row in range(begin, end + 1)]
+    assert rows == list(range(len(table)))
+    for row in range(1, len(table)):
+        same = table[row, 0] == table[row - 1, 1] and column[row] == column[row - 1]
+        assert (row in first) == (row - 1 in last) == (not same)
 
 
 @given(disjoint())

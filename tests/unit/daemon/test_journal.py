@@ -75,6 +75,13 @@ def test_files_that_are_no_entries_go(tmp_path: Path, text: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
+    """It may be somebody else's, and is no reason to fail."""
+    (tmp_path / "1.2.json").mkdir()
+    assert list(Journal(tmp_path).leftovers()) == []
+    assert (tmp_path / "1.2.json").exists()
+
+
 def test_only_the_last_state_is_kept(tmp_path: Path, space: Space) -> None:
     """Saving replaces; with no change left there is no entry."""
     journal = Journal(tmp_path)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from damosd.linux.pidfd import Pidfd
+    from robustness.victims import Victim
 
 
 class Pretender:
@@ -71,9 +72,13 @@ def test_a_stopped_victim_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_damaged_victim_is_noticed() -> None:
     """A victim whose memory has changed: at the latest when it ends, as it looks at one part after the other."""
-    with busy() as victim, pytest.raises(AssertionError, match="memory"):
+
+    def inject_and_finish(victim: Victim) -> None:
         inject(victim, Pretender(lambda pid: corrupt(pid, victim.areas[0][0])), 1)
         victim.finish()
+
+    with busy() as victim, pytest.raises(AssertionError, match="memory"):
+        inject_and_finish(victim)
 
 
 def test_an_interrupted_victim_is_noticed() -> None:

@@ -24,6 +24,7 @@ from damosd.linux.zoneinfo import physical_end
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from damosd.linux.bpf import Program
     from damosd.linux.pidfd import Pidfd
 
 PAGE = mmap.PAGESIZE
@@ -151,6 +152,7 @@ class PageTables:
             self.request.layout = self._locate(bpf)
         self._probe = bpf.program("probe", self.request)
         self._tables = bpf.program("tables", self.request)
+        self._directories = bpf.program("directories", self.request)
 
     def close(self) -> None:
         """Unload the programs."""
@@ -227,6 +229,22 @@ class PageTables:
         self._probe.run()
         return _ANSWER.unpack_from(self.request, Request.nr_failed.offset)  # field by field takes longer
 
+    def inspect(self, space: Space, addresses: np.ndarray) -> np.ndarray:
+        """Read the entries of pages (int64 addresses, sorted, at most `samples`).
+
+        Returns int64 results, valid until the next run. Of those that are ACCESSED they also tell how large the folio
+        is and whether it is SHARED. Raises TargetGoneError.
+        """
+        count = len(addresses)
+        self.set_spaces([space])
+        self.segments["count"][0] = count
+        self.addresses[:count] = addresses
+        self.request.check, self.request.prepare = False, True
+        self.request.prepared, self.request.nr_samples = 0, count
+        if self.probe()[0]:
+            raise TargetGoneError(f"process {space.pidfd.pid} has ended")
+        return self.results[:count]
+
     def copy_tables(self, space: Space, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Copy the last-level tables of 2 MiB `chunks` (int64 addresses, sorted).
 
@@ -234,13 +252,25 @@ class PageTables:
         level 2 or 3: a huge leaf, whose entry this is; 0: nothing there); and uint64 raw entries of shape (n, 512),
         valid at level 1, until the next step. Raises TargetGoneError when the process has ended.
         """
+        return self._copy(self._tables, space, chunks)
+
+    def copy_directories(self, space: Space, gibs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Copy the tables above, of the GiBs that begin at `gibs` (int64 addresses, sorted).
+
+        As `copy_tables`, with level 2 for a table, whose 512 raw entries map 2 MiB each, and 3 for a huge leaf.
+        """
+        return self._copy(self._directories, space, gibs)
+
+    def _copy(
+        self, program: Program, space: Space, addresses: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         self.set_spaces([space])
-        for first in range(0, len(chunks), self._copies_at_once):
-            batch = chunks[first : first + self._copies_at_once]
+        for first in range(0, len(addresses), self._copies_at_once):
+            batch = addresses[first : first + self._copies_at_once]
             count = len(batch)
             self.segments["count"][0] = count
             self.addresses[:count] = batch
-            self._tables.run()
+            program.run()
             if self.request.nr_failed:
                 raise TargetGoneError(f"process {space.pidfd.pid} has ended")
             yield batch, self.results[:count], self._copies[:count]

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from damosd.access.pagetable import CHUNK, Space
+from damosd.access.ranges import batches, joined, whole
 from damosd.access.refaults import Departure, PageBits
 from damosd.access.residency import Residency, chunks_of, measure
 from damosd.actions.base import Effect, MemoryAction, Outcome
-from damosd.actions.clip import batches, joined, whole
 from damosd.linux import process, swap, thp
 from damosd.linux.madvise import Advice, process_madvise
 
 if TYPE_CHECKING:
+    from damosd.access.ranges import Pieces
     from damosd.actions.base import Planned
-    from damosd.actions.clip import Pieces
 
 NO_HUGE_PAGES = "the kernel gives no huge pages (transparent_hugepage/enabled)"
 SWITCHED_OFF = "the process has switched huge pages off for itself (prctl PR_SET_THP_DISABLE)"

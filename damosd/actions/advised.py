@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from damosd.actions.clip import runs
+from damosd.access.ranges import runs
 
 if TYPE_CHECKING:
     from damosd.linux.smaps import AdvisedMappings, HugeAdvice

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from damosd.access.pagetable import CHUNK
+from damosd.access.ranges import Pieces, clip, shrink
 from damosd.access.residency import huge_chunks
-from damosd.actions.clip import Pieces, clip, shrink
 
 if TYPE_CHECKING:
     from damosd.access.pagetable import PageTables, Space

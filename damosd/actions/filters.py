@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from damosd.actions.clip import Pieces, runs
+from damosd.access.ranges import Pieces, runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,10 +17,10 @@ import numpy as np
 
 from damosd.access.pages import Pages
 from damosd.access.pagetable import PAGE, Space
+from damosd.access.ranges import Pieces, batches
 from damosd.access.residency import measure
 from damosd.actions.advise import Cold
 from damosd.actions.base import Effect, MemoryAction, Outcome
-from damosd.actions.clip import Pieces, batches
 from damosd.errors import PrivilegeError, UnavailableError
 from damosd.linux import lru_gen, process_vm
 from damosd.linux.madvise import drain

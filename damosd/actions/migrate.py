@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access.pages import Pages
+from damosd.access.ranges import batches
 from damosd.access.residency import measure
 from damosd.actions.base import Effect, MemoryAction, Outcome
-from damosd.actions.clip import batches
 from damosd.linux import move_pages
 from damosd.linux.move_pages import MAX_PAGES, UNTRIED, NodeRefusedError
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from damosd.access.pagetable import PageTables, Space
+    from damosd.access.ranges import Pieces
     from damosd.actions.base import Planned
-    from damosd.actions.clip import Pieces
     from damosd.linux.pidfd import Pidfd
 
 _BATCH_BYTES = 32 << 20

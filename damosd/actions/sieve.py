@@ -15,7 +15,7 @@ import numpy as np
 
 from damosd.access.pages import Pages
 from damosd.access.pagetable import PAGE, PageTables, Space
-from damosd.actions.clip import Pieces, batches, clip
+from damosd.access.ranges import Pieces, batches, clip
 from damosd.actions.filters import PageFilter, PageKind, Verdict, join, keep
 from damosd.errors import UnavailableError
 from damosd.linux import cgroup

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from damosd.access.pagetable import CHUNK
+from damosd.access.ranges import Pieces, clip, joined, union, whole
 from damosd.actions.advise import NO_HUGE_PAGES, SWITCHED_OFF
 from damosd.actions.advised import Advised, Change
 from damosd.actions.base import MemoryAction, Outcome, Planned
-from damosd.actions.clip import Pieces, clip, joined, union, whole
 from damosd.errors import DamosdError, TargetGoneError
 from damosd.inject.client import Call
 from damosd.linux import process, smaps, thp

@@ -8,6 +8,7 @@
  *   probe       syscall    one round of sampling: reads scattered addresses of several processes, counts the
  *                          pages that were accessed and lists those to be made old
  *   tables      syscall    copies whole last-level page tables, 512 entries at a time
+ *   directories syscall    copies the tables above them: what each 2 MiB of a GiB is mapped by, if at all
  *
  * No lock is taken and nothing is ever written to the kernel. A page table may be freed and used again while
  * it is read: then an entry is nonsense for one run. Reads that fault are caught, and no read leaves the
@@ -196,7 +197,7 @@ struct path {
 	__u64 table; /* of level 2 */
 };
 
-/* Walk down to `lowest`, at most 2, or to the leaf above it. */
+/* Walk down to `lowest`, at most 3, or to the leaf above it. */
 static __always_inline struct leaf walk(const struct layout *l, struct path *path, __u64 address, __u32 lowest)
 {
 	bool known = path->gib == address / GIB;
@@ -231,7 +232,7 @@ static __always_inline struct leaf walk(const struct layout *l, struct path *pat
 				break;
 			}
 		}
-		if (level == 3) {
+		if (level == 3 && lowest < 3) {
 			path->gib = address / GIB;
 			path->table = leaf.table;
 		}
@@ -401,7 +402,8 @@ static long probe_one(__u32 i, struct visit *v)
 	return 0;
 }
 
-static long copy_one(__u32 i, struct visit *v)
+/* Copy the table that the entry at level `above` points to, or tell which leaf there is in its place. */
+static __always_inline long copy_table(__u32 i, struct visit *v, __u32 above)
 {
 	const struct layout *layout = &v->request->layout;
 	__u32 k = v->first + i;
@@ -412,7 +414,7 @@ static long copy_one(__u32 i, struct visit *v)
 
 	if (!address || !result || !copy)
 		return 1;
-	leaf = walk(layout, &v->path, *address, 2);
+	leaf = walk(layout, &v->path, *address, above);
 	if (leaf.entry & LEAF) {
 		*result = (__u64)leaf.level << LEVEL_SHIFT | PRESENT | (leaf.entry & (layout->phys_mask | FLAGS));
 		return 0;
@@ -420,8 +422,18 @@ static long copy_one(__u32 i, struct visit *v)
 	*result = 0;
 	table = leaf.entry ? pointee(layout, leaf.entry) : 0;
 	if (table && !bpf_probe_read_kernel(copy, sizeof(*copy), (void *)table))
-		*result = 1ULL << LEVEL_SHIFT;
+		*result = (__u64)(above - 1) << LEVEL_SHIFT;
 	return 0;
+}
+
+static long copy_one(__u32 i, struct visit *v)
+{
+	return copy_table(i, v, 2);
+}
+
+static long copy_directory(__u32 i, struct visit *v)
+{
+	return copy_table(i, v, 3);
 }
 
 /* Make the next segment the current one; false when its address space is not there or not the one we knew. */
@@ -482,6 +494,14 @@ static long copy_segment(__u32 i, struct visit *v)
 	return 0;
 }
 
+static long copy_directory_segment(__u32 i, struct visit *v)
+{
+	if (!enter(i, v))
+		return 0;
+	bpf_loop(v->next - v->first, copy_directory, v, 0);
+	return 0;
+}
+
 SEC("syscall")
 int probe(struct request *r)
 {
@@ -505,6 +525,17 @@ int tables(struct request *r)
 	struct visit v = { .request = &request };
 
 	bpf_loop(request.nr_segments, copy_segment, &v, 0);
+	r->nr_failed = v.nr_failed;
+	return 0;
+}
+
+SEC("syscall")
+int directories(struct request *r)
+{
+	struct request request = *r;
+	struct visit v = { .request = &request };
+
+	bpf_loop(request.nr_segments, copy_directory_segment, &v, 0);
 	r->nr_failed = v.nr_failed;
 	return 0;
 }

@@ -9,7 +9,7 @@ has changed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -38,6 +38,26 @@ class Callbacks:
     after_sampling: Callable[[], None] | None = None
     after_aggregation: Callable[[Snapshot], None] | None = None
     before_terminate: Callable[[], None] | None = None
+
+
+class Stoppable(Protocol):
+    """What stops when a callback fails."""
+
+    running: bool
+
+    def stop(self) -> None:
+        """Stop."""
+
+
+def call_or_stop(monitor: Stoppable, callback: Callable[..., None] | None, *arguments: object) -> None:
+    """Call what there is to call while the monitor runs; stop it if that raises, and raise the same."""
+    if callback is None or not monitor.running:
+        return
+    try:
+        callback(*arguments)
+    except BaseException:
+        monitor.stop()
+        raise
 
 
 class Monitor:
@@ -76,10 +96,15 @@ class Monitor:
         self._mapped: dict[int, np.ndarray] = {}
         self._counting = False  # regions and operations agree on what is sampled
 
+    @property
+    def interval_us(self) -> int:
+        """How long to wait until the next step, microseconds."""
+        return self.attrs.sample_us
+
     def start(self) -> None:
         """Set up the regions and prepare the first samples."""
         self.running = True
-        self._call(self._callbacks.before_start)
+        call_or_stop(self, self._callbacks.before_start)
         if self.running:
             self._reread(range(self._operations.nr_targets))
         self._prepare()
@@ -104,7 +129,7 @@ class Monitor:
         if self.passed < self._next_stop:
             changed = self._operations.check_and_prepare()
             if self._callbacks.after_sampling:
-                self._call(self._callbacks.after_sampling)
+                call_or_stop(self, self._callbacks.after_sampling)
             if self.running and (changed or self.passed >= self._next_update):
                 self._refit()
             return
@@ -114,7 +139,7 @@ class Monitor:
         aggregated = self.passed >= self._next_aggregation
         if aggregated:
             self._aggregate()
-        self._call(self._callbacks.after_sampling)
+        call_or_stop(self, self._callbacks.after_sampling)
         self._publish(aggregated=aggregated)
         if not self.running:
             return
@@ -190,15 +215,6 @@ class Monitor:
         if sampling:  # else a step is under way, which does it
             self._prepare()
 
-    def _call(self, callback: Callable[..., None] | None, *arguments: object) -> None:
-        if callback is None or not self.running:
-            return
-        try:
-            callback(*arguments)
-        except BaseException:
-            self.stop()
-            raise
-
     def _refit(self) -> None:
         """Follow what has become of the targets, and sample the regions that they have now."""
         self._drop_changed()
@@ -270,7 +286,7 @@ class Monitor:
         if not (due or told):
             return
         snapshot = self.snapshot()
-        self._call(told, snapshot)
+        call_or_stop(self, told, snapshot)
         if self._schemes is not None and due and self.running:
             source, start, acted = self._schemes.apply(snapshot)
             if len(source) > len(self.regions):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from damosd.access.pagetable import PageTables
-from damosd.actions.clip import clip
+from damosd.access.ranges import clip
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.sieve import PageFilters
 from damosd.errors import TargetGoneError

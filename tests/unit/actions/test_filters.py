@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damosd.actions.clip import Pieces
+from damosd.access.ranges import Pieces
 from damosd.actions.filters import PageFilter, PageKind, Verdict, join, keep
 
 PAGE = 4096

@@ -16,7 +16,7 @@ from support.tables import BASE, CHUNKS, EDGES, NR_CHUNKS, SPACE, Tables
 
 from damosd.access.pagetable import CHUNK, PAGE, PageTables
 from damosd.actions import sieve
-from damosd.actions.clip import clip
+from damosd.access.ranges import clip
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.sieve import PageFilters, passed_bytes
 from damosd.errors import UnavailableError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Cutting ranges to where an action can work."""
+"""Cutting and joining ranges."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damosd.access.residency import chunks_of
-from damosd.actions.clip import Pieces, batches, clip, runs, shrink, union, whole
+from damosd.access.ranges import Pieces, batches, clip, runs, shrink, union, whole
 
 CHUNK = 2 << 20
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Cutting ranges to where an action can work. Pure."""
+"""Arithmetic of address ranges: cutting, joining, intersecting. Pure."""
 
 from __future__ import annotations
 

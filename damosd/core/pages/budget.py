@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Keeping the page monitor within what it may cost: our CPU time, and the target's.
+
+What a look costs is known from the last ones. From that follows how far apart looks have to be; and from what is left,
+how often what is hot is made old. Pure: times come in from outside.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from damosd.core.pages.aging import Pace
+from damosd.errors import UsageError
+
+_FOR_LOOKS = 0.6
+"""Looks may take this part of the budget for CPU time, so that something is left for making old."""
+_SPARE = 0.9
+"""What is planned, of what is allowed: costs vary."""
+_FOR_WITNESSES, _FOR_ROTATION, _FOR_UNPROVEN = 0.3, 0.4, 0.3
+"""How the rest is shared out."""
+_LONGEST = 600
+"""Sampling intervals between looks, at most."""
+_MAX_ROTATION = 256
+_UNLIMITED_LOOKS = 3
+"""At first everything has to be made old once, whatever that costs: nothing is known before."""
+_LEAST_PAGES = 4096
+
+# First guesses of what making old costs us: a page, a range. They are scaled by what it really takes.
+_PAGE_NS, _RANGE_NS = 100, 3_000
+# What it costs the target. A page whose bit has to be set again is a walk of the page table and an assist of the CPU's
+# microcode; a flush is an interrupt where the target runs. `python -m bench aging` measures both.
+_TOUCH_NS, _FLUSH_NS = 250, 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What monitoring may cost.
+
+    `cpu`: of one CPU, for each target; `total_cpu`: for all of them; `target_slowdown`: of a target's time. Parts of
+    1. Raises UsageError for what is not above 0 and at most 1, or, for `total_cpu`, not above 0.
+    """
+
+    cpu: float = 0.01
+    target_slowdown: float = 0.01
+    total_cpu: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not (0 < self.cpu <= 1 and 0 < self.target_slowdown <= 1 and self.total_cpu > 0):
+            raise UsageError("an overhead must be above 0 % and at most 100 %", hint="the usual one is 1 %")
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a round took: our CPU time in nanoseconds by part, and what was made old.
+
+    `read`: page tables and mappings; `compute`: finding out what that means; `age`: making old. `nr_pages` made old,
+    `nr_hot` of them HOT, in `nr_ranges`.
+    """
+
+    read_ns: int = 0
+    compute_ns: int = 0
+    age_ns: int = 0
+    nr_pages: int = 0
+    nr_hot: int = 0
+    nr_ranges: int = 0
+
+    @property
+    def look_ns(self) -> int:
+        """All but making old."""
+        return self.read_ns + self.compute_ns
+
+    @property
+    def target_ns(self) -> int:
+        """What the target is estimated to lose by it."""
+        return self.nr_hot * _TOUCH_NS + self.nr_ranges * _FLUSH_NS
+
+    def add(self, other: Spent) -> None:
+        """Add what another round took."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(slots=True)
+class Budget:
+    """The budget of one target. `every`: sampling intervals from one look to the next; `pace` of making old.
+
+    `reason` tells what the budget makes different from monitoring at its best, or is empty.
+    """
+
+    every: int = 1
+    pace: Pace = field(default_factory=Pace)
+    reason: str = ""
+    total: Spent = field(default_factory=Spent)
+    look_ns: float = 0.0
+    _scale: float = 1.0
+
+    def note(self, spent: Spent, looks: int) -> None:
+        """Learn from a round, the `looks`th."""
+        self.total.add(spent)
+        if looks < _UNLIMITED_LOOKS:
+            return
+        self.look_ns = spent.look_ns if not self.look_ns else 0.75 * self.look_ns + 0.25 * spent.look_ns
+        guess = spent.nr_pages * _PAGE_NS + spent.nr_ranges * _RANGE_NS
+        if guess > 50 * _RANGE_NS:
+            self._scale = 0.75 * self._scale + 0.25 * spent.age_ns / guess
+
+    def plan(self, overhead: Overhead, cpu: float, sample_ns: int, looks: int, hot: tuple[int, int]) -> None:
+        """Decide on the next round, with `cpu` of one CPU to spend.
+
+        `hot`: how many chunks have hot pages and how many of those there are; `looks`: how many there have been.
+        """
+        allowed = _SPARE * cpu * sample_ns
+        self.every = min(max(math.ceil(self.look_ns / (_FOR_LOOKS * allowed)), 1), _LONGEST)
+        left_ns = max(allowed * self.every - self.look_ns, 0.0) / self._scale
+        slowdown_ns = _SPARE * overhead.target_slowdown * sample_ns * self.every
+        nr_chunks, nr_pages = hot
+
+        def rounds(ours_ns: float, targets_ns: float, part: float) -> int:
+            needed = max(ours_ns / max(part * left_ns, 1.0), targets_ns / (part * slowdown_ns))
+            return min(max(math.ceil(needed), 1), _MAX_ROTATION)
+
+        self.pace = Pace(
+            rotation=rounds(nr_pages * _PAGE_NS, nr_pages * _TOUCH_NS, _FOR_ROTATION),
+            witness=rounds(nr_chunks * _RANGE_NS, nr_chunks * (_FLUSH_NS + _TOUCH_NS), _FOR_WITNESSES),
+            most_pages=max(int(_FOR_UNPROVEN * left_ns / _PAGE_NS), _LEAST_PAGES)
+            if looks >= _UNLIMITED_LOOKS
+            else 1 << 62,
+        )
+        self.reason = self._reason()
+
+    def _reason(self) -> str:
+        said = []
+        if self.every > 1:
+            said.append(
+                f"a look takes {self.look_ns / 1e6:.1f} ms of CPU time, so there is one every {self.every} intervals"
+            )
+        if self.pace.rotation > 1:
+            said.append(f"hot memory is made old once in {self.pace.rotation} looks")
+        if self.pace.witness > 1:
+            said.append(f"a page of each hot chunk once in {self.pace.witness}")
+        return ", ".join(said)

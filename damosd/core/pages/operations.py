@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the page monitor asks of an address space."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+
+
+class PageOperations(Protocol):
+    """One kind of address space, all of whose pages can be looked at."""
+
+    @property
+    def nr_targets(self) -> int:
+        """How many targets there are, valid or not."""
+
+    def chunks(self, target: int) -> np.ndarray:
+        """Return which 2 MiB chunks of the target have any memory: int64 addresses, sorted; none once it has ended."""
+
+    def look(self, target: int, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Look at all pages of `chunks`, some chunks at a time.
+
+        Yields what is seen of each page, uint8 (m, 512), in the bits `states.SEEN`, valid until the next step; and
+        which chunks are mapped by one entry, bool (m,). Ends early when the target has changed.
+        """
+
+    def refused(self, target: int, addresses: np.ndarray) -> np.ndarray:
+        """Tell which of these young pages (int64 addresses, sorted) cannot be made old on their own: bool."""
+
+    def make_old(self, target: int, ranges: np.ndarray, *, flush: bool) -> tuple[int, bool]:
+        """Make all pages in `ranges` old (int64, (n, 2), sorted, disjoint), maybe those in small gaps as well.
+
+        `flush`: empty all caches of translations, if possible. Returns in how many ranges it was done, and whether the
+        caches were emptied, so that every later access leaves a trace.
+        """
+
+    def make_all_old(self, target: int) -> bool:
+        """Make the whole target old, shared pages as well, if that is not too much just now; tell whether it is done.
+
+        Translations stay cached.
+        """
+
+    def has_run(self, target: int) -> bool:
+        """Tell whether the target may have run since last asked."""
+
+    def take_changed(self) -> Sequence[int]:
+        """Return targets that were given a new address space, or ended, since the last call."""
+
+    def target_valid(self, target: int) -> bool:
+        """Tell whether the target still exists."""
+
+    def cleanup(self) -> None:
+        """Let go of all targets."""

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Regions made of pages: every run of neighbours that were accessed alike for as long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from damosd.core.attrs import PAGE_SIZE
+from damosd.core.pages.states import HOT, LEVEL, PAGES_A_CHUNK, SHARED, Pages
+
+_CHUNK = PAGES_A_CHUNK * PAGE_SIZE
+_EXACT_BITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Regions of one target, by address: int64 `start`, `end` (bytes), `nr_accesses` and `age`; bool `observed`."""
+
+    start: np.ndarray
+    end: np.ndarray
+    nr_accesses: np.ndarray
+    age: np.ndarray
+    observed: np.ndarray
+
+
+def rounded(ages: np.ndarray) -> np.ndarray:
+    """Round ages (int64) down to four significant binary digits: exact below 16, then within an eighth.
+
+    So that neighbours that are about as old are one region, and there are no more regions than that tells something.
+    """
+    digits = np.frexp(ages.astype(np.float64))[1]
+    shift = np.maximum(digits - _EXACT_BITS, 0)
+    return ages >> shift << shift
+
+
+def runs(pages: Pages) -> Runs:
+    """Return the regions of `pages`. What is not observed has the accesses and the age that were known last."""
+    count = len(pages) * PAGES_A_CHUNK
+    if not count:
+        nothing = np.zeros(0, np.int64)
+        return Runs(nothing, nothing, nothing, nothing, np.zeros(0, bool))
+    key = pages.state & LEVEL
+    key |= (pages.state & np.uint8(SHARED | HOT)) == SHARED
+    key, since = key.reshape(-1), pages.since.reshape(-1)
+    border = np.empty(count, bool)
+    border[0] = True
+    np.not_equal(key[1:], key[:-1], out=border[1:])
+    border[1:] |= since[1:] != since[:-1]
+    border[PAGES_A_CHUNK::PAGES_A_CHUNK] |= pages.chunks[1:] != pages.chunks[:-1] + _CHUNK
+    first = np.flatnonzero(border)
+    key, age = key[first], rounded(pages.ages(since[first]))
+    start = _address(pages, first)
+    end = _address(pages, np.append(first[1:], count) - 1) + PAGE_SIZE
+    # What differs only in ages that are rounded to the same is one region as well.
+    begins = np.ones(len(first), bool)
+    begins[1:] = (key[1:] != key[:-1]) | (age[1:] != age[:-1]) | (start[1:] != end[:-1])
+    heads = np.flatnonzero(begins)
+    key = key[heads]
+    return Runs(
+        start[heads],
+        end[np.append(heads[1:], len(first)) - 1],
+        pages.accesses(key),
+        age[heads],
+        (key & np.uint8(1)) == 0,
+    )
+
+
+def _address(pages: Pages, index: np.ndarray) -> np.ndarray:
+    return pages.chunks[index // PAGES_A_CHUNK] + index % PAGES_A_CHUNK * PAGE_SIZE
+
+
+def begin_anew(pages: Pages, start: np.ndarray, end: np.ndarray) -> None:
+    """Start the ages of all pages from each `start` to `end` (int64 bytes, within known chunks) again at 0."""
+    first, last = _index(pages, start), _index(pages, end - PAGE_SIZE)
+    count = last - first + 1
+    index = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
+    pages.since.reshape(-1)[index] = pages.now - pages.base
+
+
+def _index(pages: Pages, addresses: np.ndarray) -> np.ndarray:
+    row = np.searchsorted(pages.chunks, addresses // _CHUNK * _CHUNK)
+    return row * PAGES_A_CHUNK + addresses % _CHUNK // PAGE_SIZE

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is known of every page of one address space: in memory, accessed, for how long. Three or four bytes a page.
+
+A page's Accessed bit says that it was touched since it was last made old. Most of the time that is not done: what is
+hot stays young, and counts as accessed for as long as it is not made old again. What is not young was not touched, for
+sure, since we made it old. Where a page that was young is old without our doing (the kernel's own reclaim, clear_refs),
+that may have been a moment ago: it is given one more look before it counts as idle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from damosd.core.attrs import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGES_A_CHUNK = 512
+
+# Bits of a page's state. Those that are read have the place that x86 gives them in an entry.
+PRESENT = np.uint8(0x01)
+SWAPPED = np.uint8(0x02)
+SHARED = np.uint8(0x04)  # cannot be made old on its own: mapped by several processes, locked, or none of RAM
+HOT = np.uint8(0x08)  # touched again soon after it was made old; of SHARED pages: something is known of it
+YOUNG = np.uint8(0x20)
+LEVEL = np.uint8(0xD0)  # accesses in the last aggregation, see LEVELS
+
+SEEN = np.uint8(PRESENT | SWAPPED | YOUNG)
+"""What a look tells."""
+_ALL_SEEN = np.uint64(int(SEEN) * 0x0101010101010101)
+LEVELS = np.array([0x00, 0x10, 0x40, 0x50, 0x80, 0x90, 0xC0, 0xD0], np.uint8)
+"""How 0 to 7 is written in the bits LEVEL."""
+MAX_LEVEL = len(LEVELS) - 1
+_ACCESSED = LEVELS[1]
+_LEVEL_OF = np.searchsorted(LEVELS, np.arange(256, dtype=np.uint8) & LEVEL).astype(np.uint8)
+_MAX_AGE = 0x8000
+"""Ages are told up to this many aggregation intervals, 9 hours at one second each."""
+
+
+class Aged(IntEnum):
+    """Which young pages of a chunk were made old after the last look."""
+
+    NONE = 0
+    UNPROVEN = 1  # those that are not HOT
+    ALL = 2
+
+
+@dataclass
+class Pages:
+    """The pages of one address space, 512 in a chunk of 2 MiB, of the chunks that have any.
+
+    `chunks`: int64 addresses, shape (n,), sorted. Of shape (n, 512): `state`, uint8, the bits above; `since`, uint16,
+    the aggregation interval in which the accesses changed last, from `base` on; `count`, uint8, accesses in this
+    aggregation, only where it has several samples. Of shape (n,): `huge`, bool, mapped by one entry; `aged`, uint8, of
+    `Aged`; `witness`, int16, the hot page that is made old to stand for the rest, -1 for none; `uncertain`, bool, some
+    page's fate is decided by the next look even if nothing changes; `retried`, bool, what is HOT or SHARED is found out
+    anew by the next look, since processes fork and end; `witnessed`, bool, the witness was made old;
+    `suspect`, bool, it was found idle then; `turn`, uint8, random; `nr_new`, `nr_hot` and `nr_shared`, int16, how many
+    young pages are unproven, HOT and SHARED.
+
+    `flushed` is false while translations of pages that were made old may still be cached, so that an access may have
+    left no trace; `doubtful` once pages were found that somebody else has made old, since when that may be so.
+    """
+
+    samples: int = 1
+    now: int = 0
+    base: int = 0
+    flushed: bool = True
+    doubtful: bool = False
+    looks: int = 0
+    chunks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        self._make_columns(0)
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def _make_columns(self, count: int) -> None:
+        self.state = np.zeros((count, PAGES_A_CHUNK), np.uint8)
+        self.since = np.zeros((count, PAGES_A_CHUNK), np.uint16)
+        self.count = np.zeros((count, PAGES_A_CHUNK), np.uint8) if self.samples > 1 else None
+        self.huge, self.uncertain, self.retried, self.witnessed, self.suspect = np.zeros((5, count), bool)
+        self.aged, self.turn = np.zeros((2, count), np.uint8)
+        self.witness = np.full(count, -1, np.int16)
+        self.nr_new, self.nr_hot, self.nr_shared = np.zeros((3, count), np.int16)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the columns take."""
+        return sum(column.nbytes for column in vars(self).values() if isinstance(column, np.ndarray))
+
+    def fit(self, chunks: np.ndarray, rng: np.random.Generator) -> None:
+        """Go on with these `chunks` (int64, sorted); what is known of those that stay is kept."""
+        if np.array_equal(chunks, self.chunks):
+            return
+        before = dict(vars(self))
+        place = np.searchsorted(self.chunks, chunks)
+        known = np.zeros(len(chunks), bool)
+        inside = place < len(self.chunks)
+        known[inside] = self.chunks[place[inside]] == chunks[inside]
+        source = place[known]
+        self._make_columns(len(chunks))
+        self.chunks = chunks
+        self.since[:] = self.now - self.base
+        self.turn[:] = rng.integers(0, 256, len(chunks))
+        for name, column in vars(self).items():
+            if isinstance(column, np.ndarray) and name != "chunks":
+                column[known] = before[name][source]
+
+    def advance(self, now: int) -> None:
+        """Let time pass, to aggregation interval `now`: everything grows older by itself."""
+        self.now = now
+        while self.now - self.base >= 2 * _MAX_AGE - 1:
+            self.since[:] = np.maximum(self.since, _MAX_AGE) - np.uint16(_MAX_AGE)
+            self.base += _MAX_AGE
+
+    def take(
+        self,
+        first: int,
+        seen: np.ndarray,
+        huge: np.ndarray,
+        refused: Callable[[np.ndarray], np.ndarray],
+        rng: np.random.Generator,
+    ) -> None:
+        """Take what was seen of the chunks from `first` on: `seen` uint8 (m, 512) of SEEN bits, `huge` bool (m,).
+
+        `refused` tells which young pages (int64 addresses, sorted) cannot be made old on their own.
+        """
+        rows = slice(first, first + len(seen))
+        differs = np.bitwise_or.reduce(self.state[rows].view(np.uint64) ^ seen.view(np.uint64), axis=1) & _ALL_SEEN != 0
+        differs |= self.uncertain[rows] | self.retried[rows]
+        self.huge[rows] = huge
+        which = np.flatnonzero(differs)
+        if len(which):
+            self._decide(first + which, seen[which], refused, rng)
+        if self.count is not None:
+            self.count[rows] += (self.state[rows] & YOUNG) >> np.uint8(5)
+
+    def _decide(
+        self,
+        rows: np.ndarray,
+        seen: np.ndarray,
+        refused: Callable[[np.ndarray], np.ndarray],
+        rng: np.random.Generator,
+    ) -> None:
+        """Find out what has become of the pages of `rows`. A table of what follows from what is in the tests."""
+        old = self.state[rows]
+        young, present = (seen & YOUNG) != 0, (seen & PRESENT) != 0
+        was, hot, shared = (old & YOUNG) != 0, (old & HOT) != 0, (old & SHARED) != 0
+        accessed_before = (old & LEVEL) != 0
+        made_old = was & ~shared & self._made_old(rows, hot)
+        shared = self._which_shared(rows, young & was, made_old & ~hot, shared, refused)
+        hot = np.where(shared == ((old & SHARED) != 0), hot, shared & accessed_before)
+        made_old &= ~shared
+
+        # Pages that can be made old: HOT once they are young again; idle once they are not, if that was our doing.
+        again = was & ~young & ~made_old & present
+        stays_young = young | (again & ~shared)
+        self.doubtful |= bool(again.any())
+        proven = young & was & (made_old | hot)
+        # Others tell something when they come to be young, or stay old: those may be in a cache for one look.
+        told = hot | ~was if self.flushed else hot | (young & ~was)
+        waits = shared & ~young & (was | (not self.flushed))
+        now_hot = np.where(shared, told, proven)
+        accessed = np.where(shared & (waits | (young & ~told)), accessed_before, stays_young)
+
+        state = (seen & np.uint8(PRESENT | SWAPPED)) | (stays_young * YOUNG) | (now_hot * HOT) | (shared * SHARED)
+        if self.count is None:
+            changed = accessed != accessed_before
+            state |= accessed * _ACCESSED
+            since = self.since[rows]
+            since[changed] = self.now - self.base
+            self.since[rows] = since
+        else:
+            state |= old & LEVEL
+        self.state[rows] = state
+        self.suspect[rows] = self.witnessed[rows] & ~young[np.arange(len(rows)), self.witness[rows]]
+        self.retried[rows] = False
+        self._tally(rows, state, rng)
+
+    def _which_shared(
+        self,
+        rows: np.ndarray,
+        still_young: np.ndarray,
+        unproven: np.ndarray,
+        shared: np.ndarray,
+        refused: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """Return which pages cannot be made old, after asking about those that are young though they were: bool."""
+        asked = still_young & (unproven | self.retried[rows, np.newaxis])
+        huge = self.huge[rows]
+        asked[huge, 1:] = False
+        row, page = np.nonzero(asked)
+        if not len(row):
+            return shared
+        shared = shared.copy()
+        shared[row, page] = refused(self.chunks[rows[row]] + page * PAGE_SIZE)
+        shared[huge] = shared[huge, :1]
+        return shared
+
+    def _made_old(self, rows: np.ndarray, hot: np.ndarray) -> np.ndarray:
+        aged = self.aged[rows][:, np.newaxis]
+        made_old = ((aged == Aged.ALL) | ((aged == Aged.UNPROVEN) & ~hot)) & self.flushed
+        witnessed = np.flatnonzero(self.witnessed[rows])
+        made_old[witnessed, self.witness[rows[witnessed]]] = self.flushed
+        return made_old
+
+    def _tally(self, rows: np.ndarray, state: np.ndarray, rng: np.random.Generator) -> None:
+        """Find out what there is in rows whose state has changed, and choose their witnesses."""
+        kind = state & np.uint8(YOUNG | HOT | SHARED)
+        hot = kind == (YOUNG | HOT)
+        self.nr_new[rows] = np.count_nonzero(kind == YOUNG, axis=1)
+        self.nr_hot[rows] = nr_hot = np.count_nonzero(hot, axis=1)
+        shared = (state & SHARED) != 0
+        self.nr_shared[rows] = np.count_nonzero(shared & ((state & YOUNG) != 0), axis=1)
+        waiting = shared & ((state & YOUNG) == 0) & (((state & LEVEL) != 0) | ((state & HOT) == 0))
+        self.uncertain[rows] = (self.nr_new[rows] > 0) | waiting.any(axis=1)
+        start = rng.integers(0, PAGES_A_CHUNK)
+        chosen = (np.roll(hot, -start, axis=1).argmax(axis=1) + start) % PAGES_A_CHUNK
+        self.witness[rows] = np.where(nr_hot > 0, chosen, -1)
+
+    def settle(self) -> None:
+        """Forget what the first look told: pages may have been young for years."""
+        self.state &= ~LEVEL
+        self.since[:] = self.now - self.base
+
+    def aggregate(self, looks: int) -> None:
+        """End an aggregation interval that had several samples, of which there were `looks`."""
+        if self.count is None:
+            return
+        unknown = (self.state & np.uint8(SHARED | HOT)) == SHARED
+        counts = np.minimum(self.count, looks)
+        levels = self._levels(looks)[counts]
+        before = _LEVEL_OF[self.state]
+        changed = (levels != before) & ~unknown
+        self.since[changed] = self.now - self.base
+        self.state[changed] = (self.state[changed] & ~LEVEL) | LEVELS[levels[changed]]
+        self.count[:] = 0
+
+    def _levels(self, looks: int) -> np.ndarray:
+        """Return the level for each number of accesses in so many looks: uint8, (looks + 1,); 0 for 0 only."""
+        top = min(self.samples, MAX_LEVEL)
+        return np.maximum(np.arange(looks + 1) * top // max(looks, 1), np.arange(looks + 1) > 0).astype(np.uint8)
+
+    def accesses(self, state: np.ndarray) -> np.ndarray:
+        """Return nr_accesses, 0 to `samples`, of pages in some states: int64."""
+        top = min(self.samples, MAX_LEVEL)
+        return -(-_LEVEL_OF[state].astype(np.int64) * self.samples // top)
+
+    def ages(self, since: np.ndarray) -> np.ndarray:
+        """Return for how many aggregation intervals pages have been as they are: int64."""
+        return self.now - self.base - since.astype(np.int64)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from damosd.core.attrs import Attrs
     from damosd.core.intervals import IntervalsGoal
+    from damosd.core.pages.budget import Overhead
     from damosd.daemon.session import Session
     from damosd.damos.scheme import Scheme
     from damosd.report.status import Status, Summary
@@ -71,8 +72,23 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
         help="make them also in programs that might crash if damosd is killed in that very moment",
     )
     attrs = parser.add_argument_group("monitoring")
-    attrs.add_argument("--sample", default="5ms", metavar="TIME", help="check accesses every (default 5ms)")
-    attrs.add_argument("--aggr", default="100ms", metavar="TIME", help="publish and reset counts every (default 100ms)")
+    attrs.add_argument(
+        "--resolution",
+        choices=("region", "page"),
+        default="region",
+        help="sample regions, as the kernel's DAMON does, or look at every page (default region)",
+    )
+    attrs.add_argument(
+        "--overhead",
+        default="1%,1%",
+        metavar="CPU[,SLOWDOWN[,ALL]]",
+        help="what looking at every page may cost: of one CPU for a target, of that target's speed, and of one CPU for"
+        " all targets (default 1%%,1%%,5%%)",
+    )
+    attrs.add_argument(
+        "--sample", metavar="TIME", help="check accesses every (default 5ms; of pages: as often as --aggr)"
+    )
+    attrs.add_argument("--aggr", metavar="TIME", help="publish and reset counts every (default 100ms; of pages: 1s)")
     attrs.add_argument("--update", default="1s", metavar="TIME", help="read mappings again every (default 1s)")
     attrs.add_argument("--min-regions", type=int, default=10, metavar="N", help="regions at least (default 10)")
     attrs.add_argument("--max-regions", type=int, default=1000, metavar="N", help="regions at most (default 1000)")
@@ -95,6 +111,7 @@ def main(args: argparse.Namespace) -> int:
     attrs = _attrs(args)
     duration_s = _time_us(args.duration, "--duration") / 1e6 if args.duration else math.inf
     intervals_goal = _intervals_goal(args.intervals_goal, attrs)
+    overhead = _overhead(args.overhead)
     schemes = _schemes(args.scheme)
     # numpy would start a thread per CPU for linear algebra that nothing here does.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -105,7 +122,7 @@ def main(args: argparse.Namespace) -> int:
     from damosd.cli.guarding import tell_change, tell_unwatched  # noqa: PLC0415  # loads numpy
     from damosd.cli.logs import configure  # noqa: PLC0415  # loads structlog
     from damosd.daemon.journal import Journal, default_folder  # noqa: PLC0415  # not for --help
-    from damosd.daemon.session import Hooks, Lasting, Session  # noqa: PLC0415  # loads numpy
+    from damosd.daemon.session import Hooks, Lasting, Resolution, Session  # noqa: PLC0415  # loads numpy
     from damosd.daemon.undo import undo_leftovers  # noqa: PLC0415  # loads numpy
 
     configure(verbose=args.verbose)
@@ -122,6 +139,8 @@ def main(args: argparse.Namespace) -> int:
             schemes,
             dry_run=args.dry_run,
             intervals_goal=intervals_goal,
+            resolution=Resolution(args.resolution),
+            overhead=overhead,
             lasting=lasting,
             hooks=Hooks(
                 on_explain=explainer.keep if explainer else None,
@@ -158,13 +177,28 @@ def _time_us(text: str, option: str) -> int:
 def _attrs(args: argparse.Namespace) -> Attrs:
     from damosd.core.attrs import Attrs  # noqa: PLC0415  # not for --help
 
+    aggr = args.aggr or ("1s" if args.resolution == "page" else "100ms")
     return Attrs(
-        sample_us=_time_us(args.sample, "--sample"),
-        aggr_us=_time_us(args.aggr, "--aggr"),
+        sample_us=_time_us(args.sample or (aggr if args.resolution == "page" else "5ms"), "--sample"),
+        aggr_us=_time_us(aggr, "--aggr"),
         update_us=_time_us(args.update, "--update"),
         min_nr_regions=args.min_regions,
         max_nr_regions=args.max_regions,
     )
+
+
+def _overhead(text: str) -> Overhead:
+    from damosd.core.pages.budget import TOTAL_CPU, Overhead  # noqa: PLC0415  # not for --help
+
+    hint = "the usual one is 1%,1%,5%"
+    parts = text.split(",")
+    if len(parts) > 3:
+        raise UsageError(f"--overhead: {text!r} is not CPU,SLOWDOWN,ALL", hint=hint)
+    try:
+        cpu, slowdown, *total = (parse_percent(part) / 100 for part in (*parts, "1%")[: max(len(parts), 2)])
+        return Overhead(cpu, slowdown, total[0] if total else max(TOTAL_CPU, cpu))
+    except (UnitError, UsageError) as error:
+        raise UsageError(f"--overhead: {error}", hint=hint) from error
 
 
 def _intervals_goal(text: str | None, attrs: Attrs) -> IntervalsGoal | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from damosd.actions.thp import Advisor
     from damosd.damos.scheme import Dest, Filter, Scheme
     from damosd.linux.maps import Mappings
-    from damosd.ops.vaddr import Vaddr
+    from damosd.ops.processes import Processes
 
 _CHUNKS_AT_ONCE = 128  # 256 MiB of the target; 3 MiB of our memory while it is counted
 
@@ -41,7 +41,7 @@ class Effects:
     It is `damos.prospects.Prospects`. What is known of mappings is good for one round.
     """
 
-    def __init__(self, operations: Vaddr, advisor: Advisor, *, dry_run: bool) -> None:
+    def __init__(self, operations: Processes, advisor: Advisor, *, dry_run: bool) -> None:
         self._operations = operations
         self._advisor = advisor
         self._dry_run = dry_run

@@ -12,14 +12,17 @@ from damosd.actions.base import Results
 from damosd.damos.stats import Stats
 from damosd.errors import TargetGoneError
 from damosd.linux import process
-from damosd.report.status import SchemeOnTarget, SchemeStatus, Status, TargetStatus
+from damosd.report.status import SchemeOnTarget, SchemeStatus, Status, TargetCost, TargetStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from damosd.core.pages.budget import Budget
     from damosd.core.snapshot import Snapshot
     from damosd.daemon.applier import Applier
     from damosd.damos.state import SchemeState
     from damosd.linux.pidfd import Pidfd
-    from damosd.ops.vaddr import Vaddr
+    from damosd.ops.processes import Processes
 
 _SHORTEST_S = 0.01
 
@@ -27,11 +30,14 @@ _SHORTEST_S = 0.01
 class Figures:
     """Makes a `Status` of a moment; what it says of our own CPU is since the last one."""
 
-    def __init__(self, operations: Vaddr, applier: Applier, *, dry_run: bool) -> None:
+    def __init__(
+        self, operations: Processes, applier: Applier, budgets: Callable[[], Sequence[Budget]], *, dry_run: bool
+    ) -> None:
         self._operations = operations
         self._applier = applier
         self._dry_run = dry_run
         self._comms = [process.comm(pidfd.proc) for pidfd in operations.pidfds]
+        self._budgets = budgets
         self._begun = self._last = time.monotonic()
         self._begun_cpu = self._last_cpu = time.process_time()
 
@@ -67,7 +73,9 @@ class Figures:
             mine = snapshot.target == index
             working_set = int(snapshot.size[mine & (snapshot.nr_accesses > 0)].sum())
             nr_regions = int(mine.sum())
-        return TargetStatus(pidfd.pid, self._comms[index], alive, rss_bytes, working_set, nr_regions)
+        budgets = self._budgets()
+        cost = _cost(budgets[index]) if index < len(budgets) else None
+        return TargetStatus(pidfd.pid, self._comms[index], alive, rss_bytes, working_set, nr_regions, cost)
 
     def _scheme(self, state: SchemeState, results: Results) -> SchemeStatus:
         scheme, stats, quota = state.scheme, state.stats, state.quota
@@ -95,6 +103,19 @@ class Figures:
                 for index, pidfd in enumerate(self._operations.pidfds)
             ),
         )
+
+
+def _cost(budget: Budget) -> TargetCost:
+    total = budget.total
+    return TargetCost(
+        read_ms=total.read_ns / 1e6,
+        compute_ms=total.compute_ns / 1e6,
+        age_ms=total.age_ns / 1e6,
+        target_ms=total.target_ns / 1e6,
+        every=budget.every,
+        rotation=budget.pace.rotation,
+        limited=budget.reason,
+    )
 
 
 def _on_target(pidfd: Pidfd, stats: Stats) -> SchemeOnTarget:

@@ -8,12 +8,14 @@ import math
 import signal
 import time
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from damosd.actions.thp import Advisor
 from damosd.core.monitor import Callbacks, Monitor
+from damosd.core.pages.monitor import PageMonitor
 from damosd.daemon.applier import Applier
 from damosd.daemon.effects import Effects
 from damosd.daemon.figures import Figures
@@ -22,8 +24,10 @@ from damosd.daemon.journal import Journal, default_folder
 from damosd.daemon.metrics import SystemMetrics
 from damosd.daemon.wait import Waiter
 from damosd.damos.engine import Engine
+from damosd.errors import UsageError
 from damosd.inject.client import Injector
 from damosd.ops.vaddr import Vaddr
+from damosd.ops.vaddr_pages import VaddrPages
 from damosd.report.status import Summary
 
 if TYPE_CHECKING:
@@ -32,14 +36,23 @@ if TYPE_CHECKING:
 
     from damosd.core.attrs import Attrs
     from damosd.core.intervals import IntervalsGoal
+    from damosd.core.pages.budget import Budget, Overhead
     from damosd.core.snapshot import Snapshot
     from damosd.damos.backoff import GuardStatus
     from damosd.damos.explain import Explanation
     from damosd.damos.metrics import Metrics
     from damosd.damos.scheme import Scheme
+    from damosd.ops.processes import Processes
     from damosd.report.status import Status
 
 _GUARD_S = 1.0
+
+
+class Resolution(StrEnum):
+    """What is monitored: samples of regions, as the kernel does, or every page."""
+
+    REGION = "region"
+    PAGE = "page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +86,9 @@ class Lasting:
 class Session:
     """Monitors the processes `pids` and runs `schemes` on them.
 
-    `intervals_goal` lets the intervals be tuned; `metrics` are what quotas and watermarks go by, the system's by
-    default; `lasting` is about changes that outlast the run. Raises TargetGoneError, TargetRefusedError,
+    `resolution` tells whether regions are sampled or every page is looked at, then within `overhead`.
+    `intervals_goal` lets the intervals of regions be tuned; `metrics` are what quotas and watermarks go by, the
+    system's by default; `lasting` is about changes that outlast the run. Raises TargetGoneError, TargetRefusedError,
     PrivilegeError or UnavailableError when that cannot begin.
     """
 
@@ -86,33 +100,48 @@ class Session:
         *,
         dry_run: bool = False,
         intervals_goal: IntervalsGoal | None = None,
+        resolution: Resolution = Resolution.REGION,
+        overhead: Overhead | None = None,
         metrics: Metrics | None = None,
         lasting: Lasting | None = None,
         hooks: Hooks = Hooks(),
     ) -> None:
         self._hooks = hooks
         self._lasting = lasting or Lasting()
-        self._operations = Vaddr(pids)
+        by_page = resolution is Resolution.PAGE
+        self._operations: Processes = VaddrPages(pids) if by_page else Vaddr(pids)
         metrics = metrics or SystemMetrics(self._operations.pidfds)
         advisor = Advisor(Injector(unprotected=self._lasting.unprotected), Journal(self._lasting.state))
         self._effects = Effects(self._operations, advisor, dry_run=dry_run)
         self.engine = Engine(schemes, attrs, metrics, self._effects)
         self._guards = None if dry_run else Guards(self.engine, self._effects, metrics, hooks.on_guard)
         self._applier = Applier(self.engine, self._effects, self._guards, hooks.on_explain)
-        self._monitor = Monitor(
-            attrs,
-            self._operations,
-            np.random.default_rng(),
-            schemes=self._applier,
-            callbacks=Callbacks(after_aggregation=self._keep),
-            intervals_goal=intervals_goal,
-        )
-        self._figures = Figures(self._operations, self._applier, dry_run=dry_run)
+        self._monitor = self._make_monitor(attrs, intervals_goal, overhead)
+        self._figures = Figures(self._operations, self._applier, self._budgets, dry_run=dry_run)
         self._reload_wanted = False
         self._paused = ""  # what keeps all schemes from doing anything, so that nothing is monitored
         self._next_look = 0.0
         self._snapshot: Snapshot | None = None
         self._reason = ""
+
+    def _make_monitor(
+        self, attrs: Attrs, intervals_goal: IntervalsGoal | None, overhead: Overhead | None
+    ) -> Monitor | PageMonitor:
+        callbacks, rng = Callbacks(after_aggregation=self._keep), np.random.default_rng()
+        operations, schemes = self._operations, self._applier
+        if isinstance(operations, VaddrPages):
+            if intervals_goal:
+                raise UsageError(
+                    "intervals are not tuned to a goal while every page is looked at",
+                    hint="monitor by regions, or leave the goal out",
+                )
+            cpu_ns = time.thread_time_ns
+            return PageMonitor(attrs, operations, rng, cpu_ns, overhead=overhead, schemes=schemes, callbacks=callbacks)
+        assert isinstance(operations, Vaddr)
+        return Monitor(attrs, operations, rng, schemes=schemes, callbacks=callbacks, intervals_goal=intervals_goal)
+
+    def _budgets(self) -> Sequence[Budget]:
+        return self._monitor.budgets() if isinstance(self._monitor, PageMonitor) else ()
 
     def stop(self, reason: str) -> None:
         """End the run soon. May be called from a signal handler."""
@@ -148,7 +177,7 @@ class Session:
         self, waiter: Waiter, on_status: Callable[[Status], None], duration_s: float, status_interval_s: float
     ) -> None:
         end = time.monotonic() + duration_s
-        next_step = time.monotonic() + self._monitor.attrs.sample_us / 1e6
+        next_step = time.monotonic() + self._monitor.interval_us / 1e6
         next_status = time.monotonic() + status_interval_s
         next_guard = time.monotonic() + _GUARD_S
         while self._monitor.running and not self._reason:
@@ -166,7 +195,7 @@ class Session:
                 return
             if (now >= next_step or woken) and not self._paused:
                 self._monitor.step()
-                sample_s = self._monitor.attrs.sample_us / 1e6
+                sample_s = self._monitor.interval_us / 1e6
                 # A step that took long stretches its interval: pages need a whole one to be accessed in.
                 next_step = max(next_step + sample_s, time.monotonic() + sample_s / 2)
             if self._guards and now >= next_guard:
@@ -188,7 +217,7 @@ class Session:
         was_paused, self._paused = bool(self._paused), why
         if was_paused and not why:
             self._monitor.resume()
-            return now + self._monitor.attrs.sample_us / 1e6
+            return now + self._monitor.interval_us / 1e6
         if why and not was_paused:
             self._monitor.pause()
         return self._next_look if why else 0.0

@@ -14,8 +14,29 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
+class TargetCost:
+    """What looking at every page of a target has cost since the start, in milliseconds of CPU time.
+
+    Ours: `read_ms` for page tables and mappings, `compute_ms` for what follows from them, `age_ms` for making old. The
+    target's, as estimated: `target_ms`. There is a look `every` so many sampling intervals, and what is hot is made old
+    once in `rotation` looks; `limited` tells why not more often, or is empty.
+    """
+
+    read_ms: float
+    compute_ms: float
+    age_ms: float
+    target_ms: float
+    every: int
+    rotation: int
+    limited: str
+
+
+@dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """One target. `working_set_bytes` lie in regions accessed during the last aggregation interval."""
+    """One target. `working_set_bytes` lie in regions accessed during the last aggregation interval.
+
+    `cost` is known where every page is looked at.
+    """
 
     pid: int
     comm: str
@@ -23,6 +44,7 @@ class TargetStatus:
     rss_bytes: int
     working_set_bytes: int
     nr_regions: int
+    cost: TargetCost | None = None
 
 
 @dataclass(frozen=True, slots=True)

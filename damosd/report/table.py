@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from damosd.report.text import guard_words, mib
+from damosd.report.text import cost_words, guard_words, mib
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,6 +28,11 @@ def status_table(status: Status) -> RenderableType:
         figures = (mib(target.rss_bytes), mib(target.working_set_bytes), str(target.nr_regions))
         targets.add_row(Text(target.comm), str(target.pid), *(figures if target.alive else ("ended", "", "")))
     parts: list[RenderableType] = [targets]
+    parts += [
+        Text(f"{target.comm}({target.pid}) {words}")
+        for target in status.targets
+        if target.alive and (words := cost_words(target, status.elapsed_s))
+    ]
     if status.schemes:
         schemes = Table()
         for heading in ("scheme", "action"):

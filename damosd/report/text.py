@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from damosd.report.status import SchemeStatus, Status, Summary
+    from damosd.report.status import SchemeStatus, Status, Summary, TargetStatus
 
 
 def mib(size_bytes: int) -> str:
@@ -37,6 +37,7 @@ def summary_lines(summary: Summary) -> list[str]:
     for before, after in zip(first.targets, last.targets, strict=True):
         change = f"rss {mib(before.rss_bytes)} -> {mib(after.rss_bytes)}" if after.alive else "has ended"
         lines.append(f"  {after.comm}({after.pid}) {change}")
+        lines += [f"    {words}" for words in [cost_words(after, last.elapsed_s)] if words]
     for scheme in last.schemes:
         lines += [f"  {_scheme(scheme, dry_run=last.dry_run)}", *_effect_lines(scheme)]
     lines += [f"  not put back: {failure}" for failure in summary.not_undone]
@@ -45,6 +46,17 @@ def summary_lines(summary: Summary) -> list[str]:
         f" for {last.passed} sampling intervals"
     )
     return lines
+
+
+def cost_words(target: TargetStatus, elapsed_s: float) -> str:
+    """Return what looking at a target's pages has cost until now; nothing where it is not known."""
+    cost = target.cost
+    if cost is None:
+        return ""
+    parts = {"read": cost.read_ms, "compute": cost.compute_ms, "make old": cost.age_ms}
+    ours = ", ".join(f"{name} {ms / elapsed_s / 10:.2f} %" for name, ms in parts.items())
+    words = f"monitoring: {ours}; target slowed by some {cost.target_ms / elapsed_s / 10:.2f} %"
+    return f"{words}; {cost.limited}" if cost.limited else words
 
 
 def _state(scheme: SchemeStatus) -> str:

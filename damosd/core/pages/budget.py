@@ -26,6 +26,8 @@ _UNLIMITED_LOOKS = 3
 """At first everything has to be made old once, whatever that costs: nothing is known before."""
 _LEAST_PAGES = 4096
 
+TOTAL_CPU = 0.05
+
 # First guesses of what making old costs us: a page, a range. They are scaled by what it really takes.
 _PAGE_NS, _RANGE_NS = 100, 3_000
 # What it costs the target. A page whose bit has to be set again is a walk of the page table and an assist of the CPU's
@@ -43,7 +45,7 @@ class Overhead:
 
     cpu: float = 0.01
     target_slowdown: float = 0.01
-    total_cpu: float = 0.05
+    total_cpu: float = TOTAL_CPU
 
     def __post_init__(self) -> None:
         if not (0 < self.cpu <= 1 and 0 < self.target_slowdown <= 1 and self.total_cpu > 0):

@@ -74,9 +74,10 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     attrs = parser.add_argument_group("monitoring")
     attrs.add_argument(
         "--resolution",
-        choices=("region", "page"),
+        choices=("region", "page", "auto"),
         default="region",
-        help="sample regions, as the kernel's DAMON does, or look at every page (default region)",
+        help="sample regions, as the kernel's DAMON does, look at every page, or what fits the overhead (default"
+        " region)",
     )
     attrs.add_argument(
         "--overhead",
@@ -122,8 +123,9 @@ def main(args: argparse.Namespace) -> int:
     from damosd.cli.guarding import tell_change, tell_unwatched  # noqa: PLC0415  # loads numpy
     from damosd.cli.logs import configure  # noqa: PLC0415  # loads structlog
     from damosd.daemon.journal import Journal, default_folder  # noqa: PLC0415  # not for --help
-    from damosd.daemon.session import Hooks, Lasting, Resolution, Session  # noqa: PLC0415  # loads numpy
+    from damosd.daemon.session import Hooks, Lasting, Session  # noqa: PLC0415  # loads numpy
     from damosd.daemon.undo import undo_leftovers  # noqa: PLC0415  # loads numpy
+    from damosd.daemon.watching import Resolution  # noqa: PLC0415  # loads numpy
 
     configure(verbose=args.verbose)
     log = structlog.get_logger()
@@ -146,6 +148,7 @@ def main(args: argparse.Namespace) -> int:
                 on_explain=explainer.keep if explainer else None,
                 on_reload=(lambda: _reload(log, session, args.scheme)) if args.scheme else None,
                 on_guard=partial(tell_change, log),
+                on_resolution=lambda resolution, why: log.info("resolution", now=str(resolution), reason=why),
             ),
         )
         _warn(log, schemes, dry_run=args.dry_run)
@@ -177,9 +180,9 @@ def _time_us(text: str, option: str) -> int:
 def _attrs(args: argparse.Namespace) -> Attrs:
     from damosd.core.attrs import Attrs  # noqa: PLC0415  # not for --help
 
-    aggr = args.aggr or ("1s" if args.resolution == "page" else "100ms")
+    aggr = args.aggr or ("1s" if args.resolution != "region" else "100ms")
     return Attrs(
-        sample_us=_time_us(args.sample or (aggr if args.resolution == "page" else "5ms"), "--sample"),
+        sample_us=_time_us(args.sample or (aggr if args.resolution != "region" else "5ms"), "--sample"),
         aggr_us=_time_us(aggr, "--aggr"),
         update_us=_time_us(args.update, "--update"),
         min_nr_regions=args.min_regions,

@@ -64,7 +64,7 @@ class Monitor:
     """DAMON on the targets of one operations set.
 
     `start()`, then `step()` one sampling interval later and so on, as long as `running`; `stop()` at any time.
-    `passed` counts the steps.
+    `passed` counts the steps. `known` is what another monitor, with equal aggregation intervals, saw last.
     """
 
     def __init__(
@@ -76,11 +76,12 @@ class Monitor:
         schemes: SchemeRunner | None = None,
         callbacks: Callbacks = Callbacks(),
         intervals_goal: IntervalsGoal | None = None,
+        known: Snapshot | None = None,
     ) -> None:
         self.attrs = attrs
         self.passed = 0
         self.running = False
-        self.regions = Regions.empty()
+        self.regions = Regions.empty() if known is None else _recalled(known, attrs)
         self._operations = operations
         self._rng = rng
         self._splitter = Splitter(rng)
@@ -347,3 +348,17 @@ def _tell(regions: Regions, taken: int) -> tuple[np.ndarray, np.ndarray]:
 def _frozen(row: np.ndarray) -> np.ndarray:
     row.flags.writeable = False  # of the view, not of the table
     return row
+
+
+def _recalled(known: Snapshot, attrs: Attrs) -> Regions:
+    """Return regions like those of another monitor, which are to be fitted to the targets' mappings.
+
+    Those that are too small to make a difference are left out: what was seen page by page has many.
+    """
+    large = known.size * attrs.max_nr_regions >= known.size.sum()
+    known = known.pieces(np.flatnonzero(large), known.start[large])
+    data = np.zeros((7, len(known)), np.int64)
+    accesses = known.nr_accesses * attrs.aggr_samples // known.aggr_samples
+    for row, column in zip((0, 1, 2, 4, 5), (known.target, known.start, known.end, accesses, known.age), strict=True):
+        data[row] = column
+    return Regions(data)

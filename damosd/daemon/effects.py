@@ -102,6 +102,11 @@ class Effects:
             self._tables.close()
         return failures
 
+    def work_on(self, operations: Processes) -> None:
+        """Work on the same targets as another operations set knows them."""
+        self._operations = operations
+        self._mappings.clear()
+
     def begin_round(self) -> None:
         """Look at the mappings anew."""
         self._mappings.clear()

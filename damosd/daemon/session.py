@@ -8,14 +8,10 @@ import math
 import signal
 import time
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from damosd.actions.thp import Advisor
-from damosd.core.monitor import Callbacks, Monitor
-from damosd.core.pages.monitor import PageMonitor
+from damosd.core.monitor import Callbacks
 from damosd.daemon.applier import Applier
 from damosd.daemon.effects import Effects
 from damosd.daemon.figures import Figures
@@ -23,11 +19,9 @@ from damosd.daemon.guards import Guards
 from damosd.daemon.journal import Journal, default_folder
 from damosd.daemon.metrics import SystemMetrics
 from damosd.daemon.wait import Waiter
+from damosd.daemon.watching import Resolution, Watching
 from damosd.damos.engine import Engine
-from damosd.errors import UsageError
 from damosd.inject.client import Injector
-from damosd.ops.vaddr import Vaddr
-from damosd.ops.vaddr_pages import VaddrPages
 from damosd.report.status import Summary
 
 if TYPE_CHECKING:
@@ -36,23 +30,17 @@ if TYPE_CHECKING:
 
     from damosd.core.attrs import Attrs
     from damosd.core.intervals import IntervalsGoal
-    from damosd.core.pages.budget import Budget, Overhead
+    from damosd.core.monitor import Monitor
+    from damosd.core.pages.budget import Overhead
+    from damosd.core.pages.monitor import PageMonitor
     from damosd.core.snapshot import Snapshot
     from damosd.damos.backoff import GuardStatus
     from damosd.damos.explain import Explanation
     from damosd.damos.metrics import Metrics
     from damosd.damos.scheme import Scheme
-    from damosd.ops.processes import Processes
     from damosd.report.status import Status
 
 _GUARD_S = 1.0
-
-
-class Resolution(StrEnum):
-    """What is monitored: samples of regions, as the kernel does, or every page."""
-
-    REGION = "region"
-    PAGE = "page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +49,15 @@ class Hooks:
 
     `on_snapshot` is given every aggregation's snapshot; `on_explain` what the schemes made of every region, whenever
     some were applied; `on_reload` is called upon SIGHUP, which ends the run where there is none; `on_guard` is given
-    the name of a scheme whose guard slows it down, pauses it or lets it go on, and the guard's status.
+    the name of a scheme whose guard slows it down, pauses it or lets it go on, and the guard's status; `on_resolution`
+    what is monitored from now on, and why.
     """
 
     on_snapshot: Callable[[Snapshot], None] | None = None
     on_explain: Callable[[tuple[Explanation, ...]], None] | None = None
     on_reload: Callable[[], None] | None = None
     on_guard: Callable[[str, GuardStatus], None] | None = None
+    on_resolution: Callable[[Resolution, str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +76,7 @@ class Lasting:
 class Session:
     """Monitors the processes `pids` and runs `schemes` on them.
 
-    `resolution` tells whether regions are sampled or every page is looked at, then within `overhead`.
+    `resolution` tells whether regions are sampled or every page is looked at, then within `overhead`; see `Watching`.
     `intervals_goal` lets the intervals of regions be tuned; `metrics` are what quotas and watermarks go by, the
     system's by default; `lasting` is about changes that outlast the run. Raises TargetGoneError, TargetRefusedError,
     PrivilegeError or UnavailableError when that cannot begin.
@@ -108,40 +98,32 @@ class Session:
     ) -> None:
         self._hooks = hooks
         self._lasting = lasting or Lasting()
-        by_page = resolution is Resolution.PAGE
-        self._operations: Processes = VaddrPages(pids) if by_page else Vaddr(pids)
-        metrics = metrics or SystemMetrics(self._operations.pidfds)
+        self._watching = Watching(
+            pids,
+            attrs,
+            resolution,
+            overhead=overhead,
+            intervals_goal=intervals_goal,
+            on_change=hooks.on_resolution,
+        )
+        operations = self._watching.operations
+        metrics = metrics or SystemMetrics(operations.pidfds)
         advisor = Advisor(Injector(unprotected=self._lasting.unprotected), Journal(self._lasting.state))
-        self._effects = Effects(self._operations, advisor, dry_run=dry_run)
-        self.engine = Engine(schemes, attrs, metrics, self._effects)
+        self._effects = Effects(operations, advisor, dry_run=dry_run)
+        self.engine = Engine(schemes, self._watching.attrs, metrics, self._effects)
         self._guards = None if dry_run else Guards(self.engine, self._effects, metrics, hooks.on_guard)
         self._applier = Applier(self.engine, self._effects, self._guards, hooks.on_explain)
-        self._monitor = self._make_monitor(attrs, intervals_goal, overhead)
-        self._figures = Figures(self._operations, self._applier, self._budgets, dry_run=dry_run)
+        self._watching.begin(self._applier, Callbacks(after_aggregation=self._keep))
+        self._figures = Figures(operations, self._applier, self._watching.budgets, dry_run=dry_run)
         self._reload_wanted = False
         self._paused = ""  # what keeps all schemes from doing anything, so that nothing is monitored
         self._next_look = 0.0
         self._snapshot: Snapshot | None = None
         self._reason = ""
 
-    def _make_monitor(
-        self, attrs: Attrs, intervals_goal: IntervalsGoal | None, overhead: Overhead | None
-    ) -> Monitor | PageMonitor:
-        callbacks, rng = Callbacks(after_aggregation=self._keep), np.random.default_rng()
-        operations, schemes = self._operations, self._applier
-        if isinstance(operations, VaddrPages):
-            if intervals_goal:
-                raise UsageError(
-                    "intervals are not tuned to a goal while every page is looked at",
-                    hint="monitor by regions, or leave the goal out",
-                )
-            cpu_ns = time.thread_time_ns
-            return PageMonitor(attrs, operations, rng, cpu_ns, overhead=overhead, schemes=schemes, callbacks=callbacks)
-        assert isinstance(operations, Vaddr)
-        return Monitor(attrs, operations, rng, schemes=schemes, callbacks=callbacks, intervals_goal=intervals_goal)
-
-    def _budgets(self) -> Sequence[Budget]:
-        return self._monitor.budgets() if isinstance(self._monitor, PageMonitor) else ()
+    @property
+    def _monitor(self) -> Monitor | PageMonitor:
+        return self._watching.monitor
 
     def stop(self, reason: str) -> None:
         """End the run soon. May be called from a signal handler."""
@@ -163,7 +145,7 @@ class Session:
         """Run until a signal, the duration's end or the last target's; tell `on_status` about it meanwhile."""
         first = self.status()
         gc.freeze()  # what was loaded stays: do not look through it again and again
-        with Waiter((pidfd.fd for pidfd in self._operations.pidfds), self._on_signal) as waiter:
+        with Waiter((pidfd.fd for pidfd in self._watching.operations.pidfds), self._on_signal) as waiter:
             try:
                 self._monitor.start()
                 self._loop(waiter, on_status, duration_s, status_interval_s)
@@ -171,6 +153,7 @@ class Session:
             finally:
                 failures = self._effects.close(keep=self._lasting.keep)
                 self._monitor.stop()
+                self._watching.close()
         return Summary(self._reason, first, last, tuple(failures))
 
     def _loop(
@@ -201,6 +184,9 @@ class Session:
             if self._guards and now >= next_guard:
                 self._guards.look()
                 next_guard = now + _GUARD_S
+            if self._watching.reconsider():
+                self._effects.work_on(self._watching.operations)
+                next_step = time.monotonic() + self._monitor.interval_us / 1e6
             if now >= next_status or (woken and self._paused):
                 on_status(self.status())
                 next_status = max(next_status + status_interval_s, now)
@@ -235,4 +221,4 @@ class Session:
 
     def status(self) -> Status:
         """Return the figures of this moment; CPU shares are since the last call."""
-        return self._figures.status(self._monitor.passed, self._monitor.attrs.sample_us, self._snapshot, self._paused)
+        return self._figures.status(self._watching.passed, self._monitor.attrs.sample_us, self._snapshot, self._paused)

@@ -25,19 +25,19 @@ _NOTHING = np.zeros((0, 2), np.int64)
 
 
 class Processes(ABC):
-    """The processes `pids`, held from now on by descriptor.
+    """The processes `pids`, held from now on by descriptor; or those that somebody else holds.
 
     Raises TargetGoneError for a pid without process, TargetRefusedError for one without memory, PrivilegeError for
     one that may not be read or made old.
     """
 
-    def __init__(self, pids: Sequence[int]) -> None:
+    def __init__(self, pids: Sequence[int | Pidfd]) -> None:
         self.pidfds: list[Pidfd] = []
         self._mappings: dict[int, tuple[bytes, maps.Mappings]] = {}
         self._next_reading: dict[int, float] = {}
         with ExitStack() as stack:
             for pid in pids:
-                self.pidfds.append(stack.enter_context(Pidfd(pid)))
+                self.pidfds.append(pid if isinstance(pid, Pidfd) else stack.enter_context(Pidfd(pid)))
                 maps.read_text(self.pidfds[-1].proc)
             self._prepare(stack)
             self._held = stack.pop_all()

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from damosd.core.pages.aging import Pace
 from damosd.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _FOR_LOOKS = 0.6
 """Looks may take this part of the budget for CPU time, so that something is left for making old."""
@@ -50,6 +54,12 @@ class Overhead:
     def __post_init__(self) -> None:
         if not (0 < self.cpu <= 1 and 0 < self.target_slowdown <= 1 and self.total_cpu > 0):
             raise UsageError("an overhead must be above 0 % and at most 100 %", hint="the usual one is 1 %")
+
+
+def intervals_needed(look_ns: Sequence[float], overhead: Overhead, sample_ns: int) -> float:
+    """Return how many sampling intervals have to pass between looks at targets whose looks take `look_ns` each."""
+    allowed = _FOR_LOOKS * _SPARE * sample_ns
+    return max(max(look_ns, default=0.0) / overhead.cpu, sum(look_ns) / overhead.total_cpu) / allowed
 
 
 @dataclass(slots=True)

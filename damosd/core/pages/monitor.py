@@ -17,7 +17,7 @@ import numpy as np
 from damosd.core.monitor import Callbacks, call_or_stop
 from damosd.core.pages.aging import choose
 from damosd.core.pages.budget import Budget, Overhead, Spent
-from damosd.core.pages.regions import begin_anew, runs
+from damosd.core.pages.regions import Runs, begin_anew, recall, runs
 from damosd.core.pages.states import Pages
 from damosd.core.regions import piece_ends
 from damosd.core.snapshot import Snapshot
@@ -52,11 +52,11 @@ class PageMonitor:
     """Monitors all pages of the targets of `operations`, within `overhead`.
 
     `start()`, then `step()` whenever `interval_us` have passed, as long as `running`; `stop()` at any time. `passed`
-    counts sampling intervals. `cpu_ns` tells our CPU time so far. Raises UsageError for more than 20 samples in an
-    aggregation.
+    counts sampling intervals. `cpu_ns` tells our CPU time so far; `known` is what another monitor, with equal
+    aggregation intervals, saw last. Raises UsageError for more than 20 samples in an aggregation.
     """
 
-    def __init__(  # by keyword
+    def __init__(  # noqa: PLR0913  # by keyword
         self,
         attrs: Attrs,
         operations: PageOperations,
@@ -66,6 +66,7 @@ class PageMonitor:
         overhead: Overhead | None = None,
         schemes: SchemeRunner | None = None,
         callbacks: Callbacks | None = None,
+        known: Snapshot | None = None,
     ) -> None:
         if attrs.aggr_samples > MAX_SAMPLES:
             raise UsageError(
@@ -81,6 +82,7 @@ class PageMonitor:
         self._cpu_ns = cpu_ns
         self._schemes = schemes
         self._callbacks = callbacks or Callbacks()
+        self._known = known
         self._targets: list[_Target] = []
         self._next_step = 0
 
@@ -104,7 +106,14 @@ class PageMonitor:
         self._targets = [self._fresh() for _ in range(self._operations.nr_targets)]
         if self.running:
             self._look_at_due()
+            self._recall()
             self._schedule()
+
+    def _recall(self) -> None:
+        if self._known is not None:
+            for one, target in enumerate(self._targets):
+                recall(target.pages, Runs.of(self._known, one))
+            self._known = None
 
     def stop(self) -> None:
         """End monitoring and let go of the targets. May be called again."""

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from damosd.core.attrs import PAGE_SIZE
-from damosd.core.pages.states import HOT, LEVEL, PAGES_A_CHUNK, SHARED, Pages
+from damosd.core.pages.states import HOT, LEVEL, LEVELS, MAX_AGE, MAX_LEVEL, PAGES_A_CHUNK, SHARED, YOUNG, Pages
+
+if TYPE_CHECKING:
+    from damosd.core.snapshot import Snapshot
 
 _CHUNK = PAGES_A_CHUNK * PAGE_SIZE
 _EXACT_BITS = 4
+_CHUNKS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,12 @@ class Runs:
     nr_accesses: np.ndarray
     age: np.ndarray
     observed: np.ndarray
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, target: int) -> Self:
+        """Return the regions of one target of a snapshot."""
+        mine = snapshot.target == target
+        return cls(*(getattr(snapshot, one.name)[mine] for one in fields(cls)))
 
 
 def rounded(ages: np.ndarray) -> np.ndarray:
@@ -82,3 +93,20 @@ def begin_anew(pages: Pages, start: np.ndarray, end: np.ndarray) -> None:
 def _index(pages: Pages, addresses: np.ndarray) -> np.ndarray:
     row = np.searchsorted(pages.chunks, addresses // _CHUNK * _CHUNK)
     return row * PAGES_A_CHUNK + addresses % _CHUNK // PAGE_SIZE
+
+
+def recall(pages: Pages, known: Runs) -> None:
+    """Give `pages` the accesses and ages that another monitor knew of regions (sorted, disjoint), before this began."""
+    pages.base = pages.now - MAX_AGE
+    pages.since[:] = MAX_AGE
+    if not len(known.start):
+        return
+    accessed = LEVELS[min(pages.samples, MAX_LEVEL)]
+    for first in range(0, len(pages), _CHUNKS_AT_ONCE):
+        rows = slice(first, first + _CHUNKS_AT_ONCE)
+        addresses = pages.chunks[rows, np.newaxis] + np.arange(PAGES_A_CHUNK) * PAGE_SIZE
+        region = np.searchsorted(known.start, addresses, side="right") - 1
+        inside = (region >= 0) & (addresses < known.end[region])
+        pages.since[rows] -= np.where(inside, np.minimum(known.age[region], MAX_AGE), 0).astype(np.uint16)
+        hot = inside & (known.nr_accesses[region] > 0) & ((pages.state[rows] & YOUNG) != 0)
+        pages.state[rows] |= hot * accessed

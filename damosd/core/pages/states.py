@@ -38,7 +38,7 @@ LEVELS = np.array([0x00, 0x10, 0x40, 0x50, 0x80, 0x90, 0xC0, 0xD0], np.uint8)
 MAX_LEVEL = len(LEVELS) - 1
 _ACCESSED = LEVELS[1]
 _LEVEL_OF = np.searchsorted(LEVELS, np.arange(256, dtype=np.uint8) & LEVEL).astype(np.uint8)
-_MAX_AGE = 0x8000
+MAX_AGE = 0x8000
 """Ages are told up to this many aggregation intervals, 9 hours at one second each."""
 
 
@@ -116,9 +116,9 @@ class Pages:
     def advance(self, now: int) -> None:
         """Let time pass, to aggregation interval `now`: everything grows older by itself."""
         self.now = now
-        while self.now - self.base >= 2 * _MAX_AGE - 1:
-            self.since[:] = np.maximum(self.since, _MAX_AGE) - np.uint16(_MAX_AGE)
-            self.base += _MAX_AGE
+        while self.now - self.base >= 2 * MAX_AGE - 1:
+            self.since[:] = np.maximum(self.since, MAX_AGE) - np.uint16(MAX_AGE)
+            self.base += MAX_AGE
 
     def take(
         self,

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Who watches the targets of a session: a monitor of regions or one of pages, and the change between the two."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from damosd.access.pagetable import PAGE
+from damosd.core.monitor import Monitor
+from damosd.core.pages.budget import Overhead, intervals_needed
+from damosd.core.pages.monitor import PageMonitor
+from damosd.errors import TargetGoneError, UsageError
+from damosd.linux import process
+from damosd.ops.vaddr import Vaddr
+from damosd.ops.vaddr_pages import VaddrPages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from damosd.core.attrs import Attrs
+    from damosd.core.intervals import IntervalsGoal
+    from damosd.core.monitor import Callbacks
+    from damosd.core.operations import SchemeRunner
+    from damosd.core.pages.budget import Budget
+    from damosd.core.snapshot import Snapshot
+
+_TOO_SELDOM = 10
+"""Aggregation intervals between two looks at every page at which `auto` samples regions instead."""
+_AGAIN = 0.5
+"""Of that, where it goes back."""
+_EVERY_S = 10.0
+_REGION_SAMPLES = 20
+_SHORTEST_SAMPLE_US = 5_000
+_LOOK_NS = 10.0
+"""What a look takes for a page, as long as nothing is known."""
+
+
+class Resolution(StrEnum):
+    """What is monitored: samples of regions, as the kernel does, every page, or whichever fits the overhead."""
+
+    REGION = "region"
+    PAGE = "page"
+    AUTO = "auto"
+
+
+class Watching:
+    """The monitor of the processes `pids`, and the operations set that it works on; both may change in `reconsider`.
+
+    `attrs` are for the resolution that is asked for; for `auto` those of pages: regions then are sampled 20 times in an
+    aggregation interval. `on_change` is given the new resolution and why. Raises as `Processes`, and UsageError for
+    an `intervals_goal` where pages are looked at.
+    """
+
+    def __init__(  # by keyword
+        self,
+        pids: Sequence[int],
+        attrs: Attrs,
+        resolution: Resolution,
+        *,
+        overhead: Overhead | None = None,
+        intervals_goal: IntervalsGoal | None = None,
+        on_change: Callable[[Resolution, str], None] | None = None,
+    ) -> None:
+        if intervals_goal and resolution is not Resolution.REGION:
+            raise UsageError(
+                "intervals are not tuned to a goal while every page is looked at",
+                hint="monitor by regions, or leave the goal out",
+            )
+        self._attrs = attrs
+        self._overhead = overhead or Overhead()
+        self._intervals_goal = intervals_goal
+        self._on_change = on_change
+        self._auto = resolution is Resolution.AUTO
+        self._next = time.monotonic() + _EVERY_S
+        self._look_ns = _LOOK_NS
+        self._before = 0
+        self._pages: VaddrPages | None = None
+        self._regions: Vaddr | None = None
+        if resolution is Resolution.REGION:
+            self._regions = Vaddr(pids)
+        else:
+            self._pages = VaddrPages(pids)
+        self.operations: Vaddr | VaddrPages = self._pages or self._regions  # type: ignore[assignment]  # one is
+        self.resolution = Resolution.REGION if self._regions or (self._auto and not self._fits(1)) else Resolution.PAGE
+        self._choose_operations()
+
+    def begin(self, schemes: SchemeRunner, callbacks: Callbacks) -> None:
+        """Make the first monitor, for `schemes`."""
+        self._schemes, self._callbacks = schemes, callbacks
+        self.monitor = self._make(None)
+
+    def _choose_operations(self) -> None:
+        if self.resolution is Resolution.PAGE:
+            assert self._pages is not None
+            self.operations = self._pages
+        else:
+            self._regions = self._regions or Vaddr(self.operations.pidfds)
+            self.operations = self._regions
+
+    def _make(self, known: Snapshot | None) -> Monitor | PageMonitor:
+        rng = np.random.default_rng()
+        operations, schemes, callbacks = self.operations, self._schemes, self._callbacks
+        if isinstance(operations, VaddrPages):
+            return PageMonitor(
+                self._attrs,
+                operations,
+                rng,
+                time.thread_time_ns,
+                overhead=self._overhead,
+                schemes=schemes,
+                callbacks=callbacks,
+                known=known,
+            )
+        attrs, goal = self.attrs, self._intervals_goal
+        return Monitor(attrs, operations, rng, schemes=schemes, callbacks=callbacks, intervals_goal=goal, known=known)
+
+    @property
+    def attrs(self) -> Attrs:
+        """What the present resolution begins with."""
+        if not self._auto or self.resolution is Resolution.PAGE:
+            return self._attrs
+        return replace(self._attrs, sample_us=max(self._attrs.aggr_us // _REGION_SAMPLES, _SHORTEST_SAMPLE_US))
+
+    @property
+    def passed(self) -> int:
+        """Sampling intervals since the start, of all monitors."""
+        return self._before + self.monitor.passed
+
+    def budgets(self) -> Sequence[Budget]:
+        """Return what each target has cost, while every page is looked at."""
+        return self.monitor.budgets() if isinstance(self.monitor, PageMonitor) else ()
+
+    def reconsider(self) -> bool:
+        """Change the resolution now and then, where the other fits the overhead better; tell whether it was."""
+        if not self._auto or not self.monitor.running or time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + _EVERY_S
+        if isinstance(self.monitor, PageMonitor):
+            self._learn(self.monitor)
+            if self._fits(1):
+                return False
+            self._change(Resolution.REGION, "looking at every page would take too long")
+        else:
+            if not self._fits(_AGAIN):
+                return False
+            self._change(Resolution.PAGE, "every page can be looked at")
+        return True
+
+    def _change(self, resolution: Resolution, why: str) -> None:
+        known = self.monitor.snapshot()
+        self._before += self.monitor.passed
+        self.resolution = resolution
+        self._choose_operations()
+        self._schemes.reschedule(0, self.attrs)
+        self.monitor = self._make(known)
+        self.monitor.start()
+        if self._on_change:
+            self._on_change(resolution, why)
+
+    def _learn(self, monitor: PageMonitor) -> None:
+        """Take over what a page has really taken."""
+        known = [(budget.look_ns, size) for budget, size in zip(monitor.budgets(), self._sizes(), strict=True) if size]
+        took, pages = sum(one for one, _ in known), sum(size for _, size in known)
+        if took and pages:
+            self._look_ns = took / pages
+
+    def _fits(self, part: float) -> bool:
+        """Tell whether looks at every page would come often enough, or in `part` of the time that is just enough."""
+        needed = [size * self._look_ns for size in self._sizes()]
+        samples = intervals_needed(needed, self._overhead, self._attrs.sample_us * 1000)
+        return samples <= part * _TOO_SELDOM * self._attrs.aggr_samples
+
+    def _sizes(self) -> list[int]:
+        """Return how many pages of each target are in memory, 0 for one that has ended."""
+        sizes = []
+        for pidfd in self.operations.pidfds:
+            try:
+                sizes.append(process.resident_bytes(pidfd.proc) // PAGE)
+            except TargetGoneError:
+                sizes.append(0)
+        return sizes
+
+    def close(self) -> None:
+        """Let go of all targets, if the monitor has not yet."""
+        for operations in (self._regions, self._pages):
+            if operations:
+                operations.cleanup()

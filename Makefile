@@ -11,8 +11,9 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
-# clang and libbpf-dev compile the BPF programs; demo and end-to-end tests run on Redis; strace counts system calls.
-PACKAGES := clang libbpf-dev python3-venv redis-server strace
+# clang and libbpf-dev compile the BPF programs; demo and end-to-end tests run on Redis and PostgreSQL; strace counts
+# system calls.
+PACKAGES := clang libbpf-dev python3-venv redis-server postgresql strace
 # A JDK: the Java victim is compiled when it starts, and the runtime alone has no compiler.
 SOAK_PACKAGES := default-jdk-headless
 VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs kmod cpio debian-archive-keyring
@@ -27,10 +28,10 @@ define install
 	    echo "installing $$missing"; \
 	    apt-get update -qq; \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
-	    case " $$missing " in *" redis-server "*) \
-	        echo "stopping the Redis service that came with the package"; \
-	        systemctl disable --now redis-server >/dev/null 2>&1 || true;; \
-	    esac; \
+	    for service in redis-server postgresql; do case " $$missing " in *" $$service "*) \
+	        echo "stopping the $$service that came with its package"; \
+	        systemctl disable --now $$service >/dev/null 2>&1 || true;; \
+	    esac; done; \
 	fi
 endef
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 class Applier:
     """Runs an engine's plans by `effects`, and tells `guards` what left memory.
 
-    `results` are what actions of the scheme of a name have changed, and failed to change, since the start. `on_explain`
+    `results` are what actions of the scheme of a name have changed, and failed to change, since the start; `cpu_ns` what
+    that took of our CPU time, by target. `on_explain`
     is given what the schemes made of every region, each time that some are due.
     """
 
@@ -42,6 +44,7 @@ class Applier:
         self._guards = guards
         self._on_explain = on_explain
         self.results: dict[str, Results] = {}
+        self.cpu_ns: Counter[int] = Counter()
         effects.get_ready(engine.schemes)
 
     def commit(self, schemes: Sequence[Scheme]) -> list[str]:
@@ -73,8 +76,9 @@ class Applier:
         for index in {plan.scheme for plan in planned.plans}:
             self.engine.states[index].failed = ""
         for plan in planned.plans:
-            begun = time.monotonic_ns()
+            begun, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
             outcome = self._carry_out(plan)
+            self.cpu_ns[plan.target] += time.thread_time_ns() - cpu_ns
             self.engine.account(plan, outcome.applied, outcome.passed, time.monotonic_ns() - begun)
         if self._on_explain and planned.explanations:
             self._on_explain(tuple(map(self._with_outcome, planned.explanations)))

@@ -74,7 +74,7 @@ class Figures:
             working_set = int(snapshot.size[mine & (snapshot.nr_accesses > 0)].sum())
             nr_regions = int(mine.sum())
         budgets = self._budgets()
-        cost = _cost(budgets[index]) if index < len(budgets) else None
+        cost = _cost(budgets[index], self._applier.cpu_ns[index]) if index < len(budgets) else None
         return TargetStatus(pidfd.pid, self._comms[index], alive, rss_bytes, working_set, nr_regions, cost)
 
     def _scheme(self, state: SchemeState, results: Results) -> SchemeStatus:
@@ -105,12 +105,13 @@ class Figures:
         )
 
 
-def _cost(budget: Budget) -> TargetCost:
+def _cost(budget: Budget, act_ns: int) -> TargetCost:
     total = budget.total
     return TargetCost(
         read_ms=total.read_ns / 1e6,
         compute_ms=total.compute_ns / 1e6,
         age_ms=total.age_ns / 1e6,
+        act_ms=act_ns / 1e6,
         target_ms=total.target_ns / 1e6,
         every=budget.every,
         rotation=budget.pace.rotation,

@@ -17,14 +17,16 @@ SCHEMA = 1
 class TargetCost:
     """What looking at every page of a target has cost since the start, in milliseconds of CPU time.
 
-    Ours: `read_ms` for page tables and mappings, `compute_ms` for what follows from them, `age_ms` for making old. The
-    target's, as estimated: `target_ms`. There is a look `every` so many sampling intervals, and what is hot is made old
+    Ours: `read_ms` for page tables and mappings, `compute_ms` for what follows from them, `age_ms` for making old, for
+    most of which the target's mmap lock is held for reading, `act_ms` for actions. The target's, as estimated:
+    `target_ms`. There is a look `every` so many sampling intervals, and what is hot is made old
     once in `rotation` looks; `limited` tells why not more often, or is empty.
     """
 
     read_ms: float
     compute_ms: float
     age_ms: float
+    act_ms: float
     target_ms: float
     every: int
     rotation: int

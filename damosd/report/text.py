@@ -53,7 +53,7 @@ def cost_words(target: TargetStatus, elapsed_s: float) -> str:
     cost = target.cost
     if cost is None:
         return ""
-    parts = {"read": cost.read_ms, "compute": cost.compute_ms, "make old": cost.age_ms}
+    parts = {"read": cost.read_ms, "compute": cost.compute_ms, "make old": cost.age_ms, "act": cost.act_ms}
     ours = ", ".join(f"{name} {ms / elapsed_s / 10:.2f} %" for name, ms in parts.items())
     words = f"monitoring: {ours}; target slowed by some {cost.target_ms / elapsed_s / 10:.2f} %"
     return f"{words}; {cost.limited}" if cost.limited else words

@@ -65,6 +65,7 @@ class Pages:
 
     `flushed` is false while translations of pages that were made old may still be cached, so that an access may have
     left no trace; `doubtful` once pages were found that somebody else has made old, since when that may be so.
+    `cleared`: after the last look everything was made old, SHARED pages as well.
     """
 
     samples: int = 1
@@ -72,6 +73,7 @@ class Pages:
     base: int = 0
     flushed: bool = True
     doubtful: bool = False
+    cleared: bool = False
     looks: int = 0
     chunks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -134,7 +136,7 @@ class Pages:
         """
         rows = slice(first, first + len(seen))
         differs = np.bitwise_or.reduce(self.state[rows].view(np.uint64) ^ seen.view(np.uint64), axis=1) & _ALL_SEEN != 0
-        differs |= self.uncertain[rows] | self.retried[rows]
+        differs |= self.uncertain[rows] | self.retried[rows] | (self.cleared & (self.nr_shared[rows] > 0))
         self.huge[rows] = huge
         which = np.flatnonzero(differs)
         if len(which):
@@ -165,7 +167,7 @@ class Pages:
         self.doubtful |= bool(again.any())
         proven = young & was & (made_old | hot)
         # Others tell something when they come to be young, or stay old: those may be in a cache for one look.
-        told = hot | ~was if self.flushed else hot | (young & ~was)
+        told = hot | (young & (~was | self.cleared)) | (~young & ~was & self.flushed)
         waits = shared & ~young & (was | (not self.flushed))
         now_hot = np.where(shared, told, proven)
         accessed = np.where(shared & (waits | (young & ~told)), accessed_before, stays_young)

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 class Applier:
     """Runs an engine's plans by `effects`, and tells `guards` what left memory.
 
-    `results` are what actions of the scheme of a name have changed, and failed to change, since the start; `cpu_ns` what
-    that took of our CPU time, by target. `on_explain`
-    is given what the schemes made of every region, each time that some are due.
+    `results` are what actions of the scheme of a name have changed, and failed to change, since the start; `cpu_ns`
+    what that took of our CPU time, by target. `on_explain` is given what the schemes made of every region, each time
+    that some are due.
     """
 
     def __init__(

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from damosd.access.pagetable import PageTables, Space
     from damosd.linux.maps import Mappings
 
-GIB = 512 * CHUNK
+_USER_ENTRIES = 256
+"""Of the topmost table; the rest is the kernel's."""
 IN_MEMORY = np.uint8(0x01)
 SWAPPED = np.uint8(0x02)
 YOUNG = np.uint8(0x20)
@@ -41,34 +42,37 @@ _BATCH_BYTES = 64 << 20
 
 
 class MadeOld(NamedTuple):
-    """What came of making pages old: see `core.pages.operations.MadeOld`; and ranges that refuse, int64, (m, 2)."""
+    """What came of making pages old.
+
+    In how many ranges; whether that flushed all translations, so that every later access leaves a trace; ranges that
+    refuse, int64, (m, 2); and whether there were pages outside of all mappings, which then have changed.
+    """
 
     nr_ranges: int
     flushed: bool
     refused: np.ndarray
+    unknown: bool
 
 
-def populated(tables: PageTables, space: Space, mapped: np.ndarray) -> np.ndarray:
-    """Return which 2 MiB chunks of `mapped` (int64, (n, 2), sorted, disjoint) have a page table or are a huge page.
+def populated(tables: PageTables, space: Space) -> np.ndarray:
+    """Return which 2 MiB chunks have a page table or are part of a huge page: int64 addresses, sorted.
 
-    int64 addresses, sorted. Takes some 0.5 us a GiB that is mapped, however sparse. Raises TargetGoneError.
+    Found from the top down, in as many system calls as there are levels above. Raises TargetGoneError.
     """
-    found = [np.zeros(0, np.int64)]
-    first, last = mapped[:, 0] // GIB, (mapped[:, 1] - 1) // GIB
-    count = last - first + 1
-    gibs = np.unique(np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())) * GIB
-    for batch, results, entries in tables.copy_directories(space, gibs):
-        level = results >> LEVEL_SHIFT
-        there = np.zeros(entries.shape, bool)
-        there[level == 2] = (entries[level == 2] & _RAW_THERE) != 0
-        there[level == 3] = True
-        row, column = np.nonzero(there)
-        found.append(batch[row] + column * CHUNK)
-    chunks = np.concatenate(found)
-    near = np.searchsorted(mapped[:, 1], chunks, side="right")  # the first range that ends behind its start
-    inside = near < len(mapped)
-    inside[inside] = mapped[near[inside], 0] < chunks[inside] + CHUNK
-    return chunks[inside]
+    places = np.zeros(1, np.int64)
+    for level in range(tables.levels, 1, -1):
+        size = np.int64(CHUNK) << (9 * (level - 2))  # of what one entry maps
+        found = [np.zeros(0, np.int64)]
+        for batch, results, entries in tables.copy_directories(space, level, places):
+            there = (entries & _RAW_THERE) != 0
+            there &= (results >> LEVEL_SHIFT == level)[:, np.newaxis]
+            there[results >> LEVEL_SHIFT > level] = True  # one huge page has it all
+            if level == tables.levels:
+                there[:, _USER_ENTRIES:] = False
+            row, column = np.nonzero(there)
+            found.append(batch[row] + column * size)
+        places = np.concatenate(found)
+    return places
 
 
 def look(tables: PageTables, space: Space, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -93,11 +97,9 @@ def look(tables: PageTables, space: Space, chunks: np.ndarray) -> Iterator[tuple
 
 def _with_absent(seen: np.ndarray, entries: np.ndarray) -> np.ndarray:
     """Return `seen` with what entries say that are not present: uint8 (m, 512) and uint64 (m, 512)."""
-    row, column = np.nonzero((seen & IN_MEMORY) == 0)
-    raw = entries[row, column]
-    protnone = (raw & _RAW_PROTNONE) != 0  # in memory, but an access faults
-    seen[row, column] = np.where(protnone, IN_MEMORY | (raw.astype(np.uint8) & YOUNG), (raw != 0) * SWAPPED)
-    return seen
+    protnone = (entries & _RAW_PROTNONE) != 0  # in memory, but an access faults
+    absent = np.where(protnone, IN_MEMORY | (seen & YOUNG), (entries != 0) * SWAPPED)
+    return np.where((seen & IN_MEMORY) != 0, seen, absent)
 
 
 def refused(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarray:
@@ -119,6 +121,7 @@ def make_old(
 
     `flush`: so that all cached translations are flushed, if possible. Raises TargetGoneError, PrivilegeError.
     """
+    unknown = not _within(ranges, mappings.ranges)
     ranges = _near_together(ranges, _FLUSH_ALL if flush else _GAP)
     ranges, young = _whole_folios(tables, space, ranges)
     ranges = clip(union(ranges), mappings.ranges).ranges
@@ -130,7 +133,14 @@ def make_old(
         errnos = process_madvise(space.pidfd.fd, vectors, Advice.COLD)
         if errnos is not None:
             refusing.append(batch[errnos == errno.EINVAL])
-    return MadeOld(len(ranges), flushed, np.concatenate(refusing))
+    return MadeOld(len(ranges), flushed, np.concatenate(refusing), unknown)
+
+
+def _within(ranges: np.ndarray, allowed: np.ndarray) -> bool:
+    """Tell whether all ends of `ranges` lie in `allowed`: both int64, (n, 2), sorted, disjoint."""
+    ends = ranges.ravel() - np.tile((0, 1), len(ranges))
+    inside = np.searchsorted(allowed[:, 0], ends, side="right") - 1
+    return bool((inside >= 0).all() and (ends < allowed[inside, 1]).all())
 
 
 def _near_together(ranges: np.ndarray, gap: int) -> np.ndarray:

@@ -64,6 +64,7 @@ class Request(Structure):
         ("checked", c_uint32),
         ("prepared", c_uint32),
         ("nr_samples", c_uint32),
+        ("above", c_uint32),
         ("nr_failed", c_uint32),
         ("nr_vectors", c_uint32),
         ("nr_shared", c_uint32),
@@ -71,7 +72,7 @@ class Request(Structure):
     )
 
 
-_ANSWER = Struct("=IIIxxxxQ")
+_ANSWER = Struct("=IIIQ")
 
 
 class _Search(Structure):
@@ -254,12 +255,20 @@ class PageTables:
         """
         return self._copy(self._tables, space, chunks)
 
-    def copy_directories(self, space: Space, gibs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Copy the tables above, of the GiBs that begin at `gibs` (int64 addresses, sorted).
+    @property
+    def levels(self) -> int:
+        """How many levels page tables have."""
+        return int(self.request.layout.levels)
 
-        As `copy_tables`, with level 2 for a table, whose 512 raw entries map 2 MiB each, and 3 for a huge leaf.
+    def copy_directories(
+        self, space: Space, level: int, addresses: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Copy the tables of some `level`, from 2 on, that map `addresses` (int64, sorted).
+
+        As `copy_tables`; results have `level` for a table, and more for a huge leaf in its place.
         """
-        return self._copy(self._directories, space, gibs)
+        self.request.above = level + 1
+        return self._copy(self._directories, space, addresses)
 
     def _copy(
         self, program: Program, space: Space, addresses: np.ndarray

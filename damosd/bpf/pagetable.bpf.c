@@ -8,7 +8,7 @@
  *   probe       syscall    one round of sampling: reads scattered addresses of several processes, counts the
  *                          pages that were accessed and lists those to be made old
  *   tables      syscall    copies whole last-level page tables, 512 entries at a time
- *   directories syscall    copies the tables above them: what each 2 MiB of a GiB is mapped by, if at all
+ *   directories syscall    copies the tables of some level above: what is mapped at all
  *
  * No lock is taken and nothing is ever written to the kernel. A page table may be freed and used again while
  * it is read: then an entry is nonsense for one run. Reads that fault are caught, and no read leaves the
@@ -100,6 +100,7 @@ struct request {
 	__u32 checked; /* positions in `addresses`; each run moves both on by one round */
 	__u32 prepared;
 	__u32 nr_samples; /* in a round */
+	__u32 above; /* the level that points to the directories wanted; one more than there are for the top */
 
 	__u32 nr_failed; /* segments whose status is not OK */
 	__u32 nr_vectors;
@@ -197,7 +198,7 @@ struct path {
 	__u64 table; /* of level 2 */
 };
 
-/* Walk down to `lowest`, at most 3, or to the leaf above it. */
+/* Walk down to `lowest`, or to the leaf above it. */
 static __always_inline struct leaf walk(const struct layout *l, struct path *path, __u64 address, __u32 lowest)
 {
 	bool known = path->gib == address / GIB;
@@ -402,6 +403,14 @@ static long probe_one(__u32 i, struct visit *v)
 	return 0;
 }
 
+static __always_inline long copy_to(struct table *copy, __u64 *result, __u64 table, __u32 above)
+{
+	*result = 0;
+	if (table && !bpf_probe_read_kernel(copy, sizeof(*copy), (void *)table))
+		*result = (__u64)(above - 1) << LEVEL_SHIFT;
+	return 0;
+}
+
 /* Copy the table that the entry at level `above` points to, or tell which leaf there is in its place. */
 static __always_inline long copy_table(__u32 i, struct visit *v, __u32 above)
 {
@@ -410,20 +419,17 @@ static __always_inline long copy_table(__u32 i, struct visit *v, __u32 above)
 	__u64 *address = bpf_map_lookup_elem(&addresses, &k), *result = bpf_map_lookup_elem(&results, &k);
 	struct table *copy = bpf_map_lookup_elem(&copies, &k);
 	struct leaf leaf;
-	__u64 table;
 
 	if (!address || !result || !copy)
 		return 1;
+	if (above > layout->levels)
+		return copy_to(copy, result, v->path.pgd, above);
 	leaf = walk(layout, &v->path, *address, above);
 	if (leaf.entry & LEAF) {
 		*result = (__u64)leaf.level << LEVEL_SHIFT | PRESENT | (leaf.entry & (layout->phys_mask | FLAGS));
 		return 0;
 	}
-	*result = 0;
-	table = leaf.entry ? pointee(layout, leaf.entry) : 0;
-	if (table && !bpf_probe_read_kernel(copy, sizeof(*copy), (void *)table))
-		*result = (__u64)(above - 1) << LEVEL_SHIFT;
-	return 0;
+	return copy_to(copy, result, leaf.entry ? pointee(layout, leaf.entry) : 0, above);
 }
 
 static long copy_one(__u32 i, struct visit *v)
@@ -433,7 +439,7 @@ static long copy_one(__u32 i, struct visit *v)
 
 static long copy_directory(__u32 i, struct visit *v)
 {
-	return copy_table(i, v, 3);
+	return copy_table(i, v, v->request->above);
 }
 
 /* Make the next segment the current one; false when its address space is not there or not the one we knew. */

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from damosd.access.pagetable import Space
 
-_READING_CPU = 0.0005
+READING_CPU = 0.0005
 """How much of one CPU reading the mappings of a target may take; 50,000 of them take 40 ms."""
 _NOTHING = np.zeros((0, 2), np.int64)
 
@@ -67,8 +67,11 @@ class Processes(ABC):
         known = self.recent_mappings(target)
         return _NOTHING if known is None else known.ranges
 
-    def recent_mappings(self, target: int) -> maps.Mappings | None:
-        """Return the target's mappings, read again if that does not cost too much now; None once it has ended."""
+    def recent_mappings(self, target: int, cpu: float = READING_CPU) -> maps.Mappings | None:
+        """Return the target's mappings, read again if that does not take more than `cpu` of one CPU.
+
+        None once it has ended.
+        """
         begun = time.monotonic()
         if begun < self._next_reading.get(target, 0) and self.target_valid(target):
             return self._mappings[target][1]
@@ -77,7 +80,7 @@ class Processes(ABC):
         except TargetGoneError:
             return None
         ended = time.monotonic()
-        self._next_reading[target] = ended + (ended - begun) / _READING_CPU
+        self._next_reading[target] = ended + (ended - begun) / cpu
         return known
 
     def mappings(self, target: int) -> maps.Mappings:

@@ -19,7 +19,7 @@ from damosd.access.ranges import union
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, process
 from damosd.linux.madvise import Advice, process_madvise
-from damosd.ops.processes import Processes
+from damosd.ops.processes import READING_CPU, Processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,13 +70,8 @@ class VaddrPages(Processes):
 
     def chunks(self, target: int) -> np.ndarray:
         """Return which 2 MiB chunks of the target have any memory: int64 addresses, sorted; none once it has ended."""
-        mappings = self.recent_mappings(target)
         with self._following(target):
-            if mappings is not None:
-                return page_bits.populated(self._tables, self._spaces[target], mappings.accessible)
-        if mappings is None and not self._ended[target]:
-            self._ended[target] = True
-            self._changed.add(target)
+            return page_bits.populated(self._tables, self._spaces[target])
         return _NOTHING
 
     def look(self, target: int, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -95,12 +90,14 @@ class VaddrPages(Processes):
 
     def make_old(self, target: int, ranges: np.ndarray, *, flush: bool) -> tuple[int, bool]:
         """Make all pages in `ranges` old, maybe those in small gaps as well."""
-        mappings = self.recent_mappings(target)
+        mappings = self.recent_mappings(target, READING_CPU / self.nr_targets)
         with self._following(target):
             if mappings is not None:
                 made = page_bits.make_old(self._tables, self._spaces[target], mappings, ranges, flush=flush)
                 if len(made.refused):
                     self._refusing[target] = union(np.concatenate((self._refusing[target], made.refused)))
+                if made.unknown:
+                    self._forget_mappings(target)
                 return made.nr_ranges, made.flushed
         return 0, False
 
@@ -109,8 +106,8 @@ class VaddrPages(Processes):
         self._refusing[target] = _NO_RANGES
         return super().mappings(target)
 
-    def make_all_old(self, target: int) -> bool:
-        """Make the whole target old, if that is not too much just now; tell whether it is done."""
+    def make_all_old(self, target: int, part: float) -> bool:
+        """Make the whole target old, if that is not too much just now for the `part` of it that needs it."""
         begun = time.monotonic()
         if begun < self._next_shared_aging[target]:
             return False
@@ -122,7 +119,7 @@ class VaddrPages(Processes):
         except TargetGoneError:
             return False
         ended = time.monotonic()
-        self._next_shared_aging[target] = ended + (ended - begun) / SHARED_AGING_CPU
+        self._next_shared_aging[target] = ended + (ended - begun) / (SHARED_AGING_CPU * part)
         return True
 
     @contextmanager

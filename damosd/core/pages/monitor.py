@@ -230,7 +230,8 @@ class PageMonitor:
             # Where there is nothing to flush by, the target has hardly run, and what was cached is forgotten in time.
             pages.flushed = not flush or flushed or target.flushes >= _MOST_FLUSHES
         pages.doubtful = False
-        pages.cleared = bool(pages.nr_shared.any()) and operations.make_all_old(one)
+        shared = int(pages.nr_shared.sum(dtype=np.int64))
+        pages.cleared = shared > 0 and operations.make_all_old(one, shared / pages.state.size)
         if pages.cleared:
             pages.flushed = False
         spent.age_ns += lap()

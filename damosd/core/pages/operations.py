@@ -38,10 +38,10 @@ class PageOperations(Protocol):
         caches were emptied, so that every later access leaves a trace.
         """
 
-    def make_all_old(self, target: int) -> bool:
-        """Make the whole target old, shared pages as well, if that is not too much just now; tell whether it is done.
+    def make_all_old(self, target: int, part: float) -> bool:
+        """Make the whole target old, if that is not too much just now for the `part` of it that needs it.
 
-        Translations stay cached.
+        Tells whether it is done. Translations stay cached.
         """
 
     def has_run(self, target: int) -> bool:

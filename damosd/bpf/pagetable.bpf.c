@@ -65,7 +65,7 @@ struct bpf_iter__task {
 };
 #pragma clang attribute pop
 
-enum pageflags { PG_head = 6 }; /* the running kernel's number is put in when the program is loaded */
+enum pageflags { PG_lru = 5, PG_head = 6 }; /* the running kernel's numbers are put in when the program is loaded */
 
 #define PRESENT (1ULL << 0)
 #define ACCESSED (1ULL << 5)
@@ -270,12 +270,13 @@ static __always_inline bool is_mapped_once(__u64 page, bool compound, __u64 head
 
 /*
  * Can MADV_COLD make this page old, and as a part of how many pages? It leaves pages alone that are mapped more
- * than once, and it splits a large folio that is given to it in part.
+ * than once or on no LRU list, and it splits a large folio that is given to it in part. On no list are those of
+ * hugetlb, and new ones for as long as they wait for more that the same CPU has made.
  */
 static __always_inline __u64 inspect(const struct layout *l, __u64 entry, __u32 level)
 {
 	__u64 size = bpf_core_type_size(struct page), pfn = (entry & l->phys_mask) >> 12;
-	__u64 page, head, order = level > 1 ? 9 * (level - 1) : 0;
+	__u64 page, head, flags, order = level > 1 ? 9 * (level - 1) : 0;
 	bool compound;
 
 	if (entry & SPECIAL || pfn >= l->phys_end >> 12)
@@ -285,13 +286,10 @@ static __always_inline __u64 inspect(const struct layout *l, __u64 entry, __u32 
 	page = l->vmemmap + pfn * size;
 	head = BPF_CORE_READ((struct page *)page, compound_head);
 	compound = head & 1;
-	if (compound) {
-		head -= 1;
-	} else {
-		/* The flags are the first word of struct page in every kernel, whatever type they have there. */
-		head = page;
-		compound = peek(page) >> bpf_core_enum_value(enum pageflags, PG_head) & 1;
-	}
+	head = compound ? head - 1 : page;
+	/* The flags are the first word of struct page in every kernel, whatever type they have there. */
+	flags = peek(head);
+	compound |= flags >> bpf_core_enum_value(enum pageflags, PG_head) & 1;
 	if (compound && level == 1) {
 		struct folio *folio = (void *)head;
 		struct folio___before_6_6 *older = (void *)head;
@@ -301,7 +299,8 @@ static __always_inline __u64 inspect(const struct layout *l, __u64 entry, __u32 
 		else if (bpf_core_field_exists(folio->_flags_1))
 			order = BPF_CORE_READ(folio, _flags_1) & 31;
 	}
-	if (!is_mapped_once(page, compound, head, level, order))
+	if (!(flags >> bpf_core_enum_value(enum pageflags, PG_lru) & 1) ||
+	    !is_mapped_once(page, compound, head, level, order))
 		return SHARED | order << ORDER_SHIFT;
 	return order << ORDER_SHIFT;
 }

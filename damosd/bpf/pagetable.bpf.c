@@ -78,6 +78,7 @@ enum pageflags { PG_lru = 5, PG_head = 6 }; /* the running kernel's numbers are 
 #define ORDER_SHIFT 52
 #define SHARED (1ULL << 57)
 #define SWAPPED (1ULL << 58)
+#define FIXED (1ULL << 59) /* in addition to SHARED: nothing makes it old */
 #define LEVEL_SHIFT 60
 
 #define GIB (1ULL << 30)
@@ -280,7 +281,7 @@ static __always_inline __u64 inspect(const struct layout *l, __u64 entry, __u32 
 	bool compound;
 
 	if (entry & SPECIAL || pfn >= l->phys_end >> 12)
-		return SHARED | order << ORDER_SHIFT;
+		return SHARED | FIXED | order << ORDER_SHIFT;
 	if (!l->vmemmap)
 		return order << ORDER_SHIFT;
 	page = l->vmemmap + pfn * size;
@@ -299,8 +300,9 @@ static __always_inline __u64 inspect(const struct layout *l, __u64 entry, __u32 
 		else if (bpf_core_field_exists(folio->_flags_1))
 			order = BPF_CORE_READ(folio, _flags_1) & 31;
 	}
-	if (!(flags >> bpf_core_enum_value(enum pageflags, PG_lru) & 1) ||
-	    !is_mapped_once(page, compound, head, level, order))
+	if (!(flags >> bpf_core_enum_value(enum pageflags, PG_lru) & 1))
+		return SHARED | (level > 1 ? FIXED : 0) | order << ORDER_SHIFT;
+	if (!is_mapped_once(page, compound, head, level, order))
 		return SHARED | order << ORDER_SHIFT;
 	return order << ORDER_SHIFT;
 }
@@ -363,11 +365,14 @@ static __always_inline void prepare_one(struct visit *v, __u32 sample, struct st
 	else if (leaf.level == 3)
 		entry = (entry & ~0x3ffff000ULL) | (*address & 0x3ffff000ULL);
 	out |= (entry & (layout->phys_mask | FLAGS)) | PRESENT;
-	if (entry & ACCESSED) {
+	/* What is old need not be made old; whoever does not check either wants to know everything. */
+	if (entry & ACCESSED || !v->request->check) {
 		__u64 traits = inspect(layout, entry, leaf.level);
 
 		out |= traits;
-		if (traits & SHARED) {
+		if (!(entry & ACCESSED)) {
+			/* It is only told what it is. */
+		} else if (traits & SHARED) {
 			state->unseen = 1;
 			v->nr_shared++;
 		} else {

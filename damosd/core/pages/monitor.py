@@ -221,7 +221,8 @@ class PageMonitor:
             # Where there is nothing to flush by, the target has hardly run, and what was cached is forgotten in time.
             pages.flushed = not flush or flushed or target.flushes >= _MOST_FLUSHES
         pages.doubtful = False
-        if pages.nr_shared.any() and operations.make_all_old(one):
+        pages.cleared = bool(pages.nr_shared.any()) and operations.make_all_old(one)
+        if pages.cleared:
             pages.flushed = False
         spent.age_ns += lap()
 

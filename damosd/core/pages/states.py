@@ -239,6 +239,8 @@ class Pages:
         """Forget what the first look told: pages may have been young for years."""
         self.state &= ~LEVEL
         self.since[:] = self.now - self.base
+        if self.count is not None:
+            self.count[:] = 0
 
     def aggregate(self, looks: int) -> None:
         """End an aggregation interval that had several samples, of which there were `looks`."""

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from damosd.access.pagetable import ACCESSED, CHUNK, FRAME, LEVEL_SHIFT, ORDER_MASK, ORDER_SHIFT, PAGE, SHARED
+from damosd.access.pagetable import (
+    ACCESSED,
+    CHUNK,
+    FIXED,
+    FRAME,
+    LEVEL_SHIFT,
+    ORDER_MASK,
+    ORDER_SHIFT,
+    PAGE,
+    PRESENT,
+    SHARED,
+)
 from damosd.access.ranges import batches, clip, union
 from damosd.linux.madvise import Advice, process_madvise
 
@@ -103,14 +114,16 @@ def _with_absent(seen: np.ndarray, entries: np.ndarray) -> np.ndarray:
 
 
 def refused(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarray:
-    """Tell which of the young pages at `addresses` (int64, sorted) MADV_COLD leaves alone: bool. 0.3 us a page.
+    """Tell which of the young pages at `addresses` (int64, sorted) MADV_COLD leaves alone: uint8. 0.3 us a page.
 
-    Raises TargetGoneError.
+    0 for none of these, 1 for those that clear_refs makes old, 2 for those that nothing does. Raises TargetGoneError.
     """
-    found = np.zeros(len(addresses), bool)
+    found = np.zeros(len(addresses), np.uint8)
     for first in range(0, len(addresses), tables.samples):
         part = slice(first, first + tables.samples)
-        found[part] = (tables.inspect(space, addresses[part]) & SHARED) != 0
+        results = tables.inspect(space, addresses[part])
+        found[part] = (results & SHARED) != 0
+        found[part] += (results & FIXED) != 0
     return found
 
 
@@ -153,8 +166,8 @@ def _near_together(ranges: np.ndarray, gap: int) -> np.ndarray:
 def _whole_folios(tables: PageTables, space: Space, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return `ranges` with the folios at their ends as a whole, since one that is advised in part would be split.
 
-    Ends that are old by now are left out, as only of young pages it is known how large their folios are. Also returns
-    the first and the last young page, 0 for none, int64, (n, 2): those between the ends are not looked at.
+    Ends that MADV_COLD leaves alone, or that are old by now, are left out. Also returns the first and the last page
+    that is young, 0 for none, int64, (n, 2): those between the ends are not looked at.
     """
     ends = ranges.copy()
     ends[:, 1] -= PAGE
@@ -167,10 +180,10 @@ def _whole_folios(tables: PageTables, space: Space, ranges: np.ndarray) -> tuple
         size = np.int64(PAGE) << ((results >> ORDER_SHIFT) & ORDER_MASK)
         # A folio lies in memory as it does in the address space, for those that are mapped whole.
         start = flat[part] - (results & FRAME & (size - 1))
-        is_young = (results & ACCESSED) != 0
+        alone = (results & (PRESENT | SHARED)) == PRESENT
+        is_young = alone & ((results & ACCESSED) != 0)
+        taken = is_young | (alone & (size > PAGE))  # of a large folio other pages may be young
         at_end = np.arange(part.start, part.stop) % 2 == 1
         young.reshape(-1)[part] = np.where(is_young, flat[part], 0)
-        whole.reshape(-1)[part] = np.where(
-            is_young, np.where(at_end, start + size, start), np.where(at_end, flat[part], flat[part] + PAGE)
-        )
+        whole.reshape(-1)[part] = np.where(taken == at_end, start + size, start)
     return whole[whole[:, 0] < whole[:, 1]], young

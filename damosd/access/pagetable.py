@@ -36,6 +36,7 @@ PRESENT = np.int64(1 << 0)
 ACCESSED = np.int64(1 << 5)
 SHARED = np.int64(1 << 57)
 SWAPPED = np.int64(1 << 58)
+FIXED = np.int64(1 << 59)
 FRAME = np.int64(((1 << 52) - 1) & ~0xFFF)
 ORDER_SHIFT = np.int64(52)
 ORDER_MASK = np.int64(31)
@@ -233,8 +234,8 @@ class PageTables:
     def inspect(self, space: Space, addresses: np.ndarray) -> np.ndarray:
         """Read the entries of pages (int64 addresses, sorted, at most `samples`).
 
-        Returns int64 results, valid until the next run. Of those that are ACCESSED they also tell how large the folio
-        is and whether it is SHARED. Raises TargetGoneError.
+        Returns int64 results, valid until the next run. Of those that are PRESENT they also tell how large the folio
+        is and whether it is SHARED, or even FIXED. Raises TargetGoneError.
         """
         count = len(addresses)
         self.set_spaces([space])

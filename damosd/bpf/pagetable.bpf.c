@@ -65,7 +65,7 @@ struct bpf_iter__task {
 };
 #pragma clang attribute pop
 
-enum pageflags { PG_head = 6 }; /* the running kernel's number is put in when the program is loaded */
+enum pageflags { PG_lru = 5, PG_head = 6 }; /* the running kernel's numbers are put in when the program is loaded */
 
 #define PRESENT (1ULL << 0)
 #define ACCESSED (1ULL << 5)
@@ -78,6 +78,7 @@ enum pageflags { PG_head = 6 }; /* the running kernel's number is put in when th
 #define ORDER_SHIFT 52
 #define SHARED (1ULL << 57)
 #define SWAPPED (1ULL << 58)
+#define FIXED (1ULL << 59) /* in addition to SHARED: nothing makes it old */
 #define LEVEL_SHIFT 60
 
 #define GIB (1ULL << 30)
@@ -271,28 +272,26 @@ static __always_inline bool is_mapped_once(__u64 page, bool compound, __u64 head
 
 /*
  * Can MADV_COLD make this page old, and as a part of how many pages? It leaves pages alone that are mapped more
- * than once, and it splits a large folio that is given to it in part.
+ * than once or on no LRU list, and it splits a large folio that is given to it in part. On no list are those of
+ * hugetlb, and new ones for as long as they wait for more that the same CPU has made.
  */
 static __always_inline __u64 inspect(const struct layout *l, __u64 entry, __u32 level)
 {
 	__u64 size = bpf_core_type_size(struct page), pfn = (entry & l->phys_mask) >> 12;
-	__u64 page, head, order = level > 1 ? 9 * (level - 1) : 0;
+	__u64 page, head, flags, order = level > 1 ? 9 * (level - 1) : 0;
 	bool compound;
 
 	if (entry & SPECIAL || pfn >= l->phys_end >> 12)
-		return SHARED | order << ORDER_SHIFT;
+		return SHARED | FIXED | order << ORDER_SHIFT;
 	if (!l->vmemmap)
 		return order << ORDER_SHIFT;
 	page = l->vmemmap + pfn * size;
 	head = BPF_CORE_READ((struct page *)page, compound_head);
 	compound = head & 1;
-	if (compound) {
-		head -= 1;
-	} else {
-		/* The flags are the first word of struct page in every kernel, whatever type they have there. */
-		head = page;
-		compound = peek(page) >> bpf_core_enum_value(enum pageflags, PG_head) & 1;
-	}
+	head = compound ? head - 1 : page;
+	/* The flags are the first word of struct page in every kernel, whatever type they have there. */
+	flags = peek(head);
+	compound |= flags >> bpf_core_enum_value(enum pageflags, PG_head) & 1;
 	if (compound && level == 1) {
 		struct folio *folio = (void *)head;
 		struct folio___before_6_6 *older = (void *)head;
@@ -302,6 +301,8 @@ static __always_inline __u64 inspect(const struct layout *l, __u64 entry, __u32 
 		else if (bpf_core_field_exists(folio->_flags_1))
 			order = BPF_CORE_READ(folio, _flags_1) & 31;
 	}
+	if (!(flags >> bpf_core_enum_value(enum pageflags, PG_lru) & 1))
+		return SHARED | (level > 1 ? FIXED : 0) | order << ORDER_SHIFT;
 	if (!is_mapped_once(page, compound, head, level, order))
 		return SHARED | order << ORDER_SHIFT;
 	return order << ORDER_SHIFT;
@@ -365,11 +366,14 @@ static __always_inline void prepare_one(struct visit *v, __u32 sample, struct st
 	else if (leaf.level == 3)
 		entry = (entry & ~0x3ffff000ULL) | (*address & 0x3ffff000ULL);
 	out |= (entry & (layout->phys_mask | FLAGS)) | PRESENT;
-	if (entry & ACCESSED) {
+	/* What is old need not be made old; whoever does not check either wants to know everything. */
+	if (entry & ACCESSED || !v->request->check) {
 		__u64 traits = inspect(layout, entry, leaf.level);
 
 		out |= traits;
-		if (traits & SHARED) {
+		if (!(entry & ACCESSED)) {
+			/* It is only told what it is. */
+		} else if (traits & SHARED) {
 			state->unseen = 1;
 			v->nr_shared++;
 		} else {

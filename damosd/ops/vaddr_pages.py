@@ -14,8 +14,8 @@ import numpy as np
 
 from damosd.access import page_bits
 from damosd.access.accessed_bit import SHARED_AGING_CPU
-from damosd.access.pagetable import PageTables, Space
-from damosd.access.ranges import union
+from damosd.access.pagetable import PAGE, PageTables, Space
+from damosd.access.ranges import clip, union
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, process
 from damosd.linux.madvise import Advice, process_madvise
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import ExitStack
 
-    from damosd.linux.maps import Mappings
 
 _CHUNKS_AT_ONCE = 256
 _PAGES_AT_ONCE = 16384
@@ -80,13 +79,28 @@ class VaddrPages(Processes):
             yield from page_bits.look(self._tables, self._spaces[target], chunks)
 
     def refused(self, target: int, addresses: np.ndarray) -> np.ndarray:
-        """Tell which young pages (int64 addresses, sorted) cannot be made old on their own: bool."""
-        known = self._refusing[target]
-        inside = np.searchsorted(known[:, 0], addresses, side="right") - 1
-        found = (inside >= 0) & (addresses < np.append(known[:, 1], 0)[inside])
+        """Tell which young pages (int64 addresses, sorted) cannot be made old on their own: uint8, 0 to 2."""
+        found = np.zeros(len(addresses), np.uint8)
         with self._following(target):
-            found |= page_bits.refused(self._tables, self._spaces[target], addresses)
+            found = page_bits.refused(self._tables, self._spaces[target], addresses)
+            found[(found == 0) & self._locked(target, addresses)] = 1
         return found
+
+    def _locked(self, target: int, addresses: np.ndarray) -> np.ndarray:
+        """Tell which pages lie where MADV_COLD fails, still: bool. It is tried on one page of each mapping."""
+        mappings = self._mappings[target][1]
+        pieces = clip(self._refusing[target], mappings.ranges).ranges
+        piece, inside = _owner(pieces, addresses)
+        if inside.any():
+            asked, first = np.unique(piece[inside], return_index=True)
+            pages = addresses[inside][first][:, np.newaxis] + (0, PAGE)
+            fails = np.ones(len(pieces), bool)
+            fails[asked] = False
+            made = page_bits.make_old(self._tables, self._spaces[target], mappings, pages)
+            fails[_owner(pieces, made.refused[:, 0])[0]] = True
+            self._refusing[target] = union(pieces[fails])
+            inside &= fails[piece]
+        return inside
 
     def make_old(self, target: int, ranges: np.ndarray, *, flush: bool) -> tuple[int, bool]:
         """Make all pages in `ranges` old, maybe those in small gaps as well."""
@@ -94,17 +108,19 @@ class VaddrPages(Processes):
         with self._following(target):
             if mappings is not None:
                 made = page_bits.make_old(self._tables, self._spaces[target], mappings, ranges, flush=flush)
-                if len(made.refused):
-                    self._refusing[target] = union(np.concatenate((self._refusing[target], made.refused)))
+                self._note_refusals(target, made.refused)
                 if made.unknown:
                     self._forget_mappings(target)
                 return made.nr_ranges, made.flushed
         return 0, False
 
-    def mappings(self, target: int) -> Mappings:
-        """Return the target's mappings as they are now. Raises TargetGoneError when it has ended."""
-        self._refusing[target] = _NO_RANGES
-        return super().mappings(target)
+    def _note_refusals(self, target: int, refused: np.ndarray) -> None:
+        if not len(refused):
+            return
+        known = self._refusing[target]
+        self._refusing[target] = union(np.concatenate((known, refused)))
+        if not np.array_equal(self._refusing[target], known):
+            self._forget_mappings(target)  # where these begin and end has to be known exactly
 
     def make_all_old(self, target: int, part: float) -> bool:
         """Make the whole target old, if that is not too much just now for the `part` of it that needs it."""
@@ -135,4 +151,13 @@ class VaddrPages(Processes):
                 self._ended[target] = True
             if self._ended[target] or self._spaces[target].exec_id != before.exec_id:
                 self._changed.add(target)
+                self._refusing[target] = _NO_RANGES
             self._forget_mappings(target)
+
+
+def _owner(ranges: np.ndarray, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return in which of `ranges` (int64, (n, 2), sorted, disjoint) each of `addresses` lies, and whether in any."""
+    owner = np.maximum(np.searchsorted(ranges[:, 0], addresses, side="right") - 1, 0)
+    if not len(ranges):
+        return owner, np.zeros(len(addresses), bool)
+    return owner, (ranges[owner, 0] <= addresses) & (addresses < ranges[owner, 1])

@@ -198,10 +198,11 @@ class PageMonitor:
             self._begin_anew(changed)
         if self._targets[one] is not target:
             return
-        if not pages.looks:
+        if pages.looks:
+            target.looks += 1
+        else:
             pages.settle()
         pages.looks += 1
-        target.looks += 1
         if not target.skipped:
             self._make_old(one, target, spent, lap)
         target.budget.note(spent, pages.looks)

@@ -29,7 +29,10 @@ class PageOperations(Protocol):
         """
 
     def refused(self, target: int, addresses: np.ndarray) -> np.ndarray:
-        """Tell which of these young pages (int64 addresses, sorted) cannot be made old on their own: bool."""
+        """Tell which of these young pages (int64 addresses, sorted) cannot be made old on their own: uint8.
+
+        0 for those that can, 1 for those that `make_all_old` reaches, 2 for those that stay young whatever is done.
+        """
 
     def make_old(self, target: int, ranges: np.ndarray, *, flush: bool) -> tuple[int, bool]:
         """Make all pages in `ranges` old (int64, (n, 2), sorted, disjoint), maybe those in small gaps as well.

@@ -63,9 +63,9 @@ class Pages:
     `suspect`, bool, it was found idle then; `turn`, uint8, random; `nr_new`, `nr_hot` and `nr_shared`, int16, how many
     young pages are unproven, HOT and SHARED.
 
-    `flushed` is false while translations of pages that were made old may still be cached, so that an access may have
-    left no trace; `doubtful` once pages were found that somebody else has made old, since when that may be so.
-    `cleared`: after the last look everything was made old, SHARED pages as well.
+    `cleared` is true when SHARED pages were made old, too, after the last look. `flushed` is false while translations
+    of pages that were made old may still be cached, so that an access may have left no trace; `doubtful` once pages
+    were found that somebody else has made old, since when that may be so.
     """
 
     samples: int = 1
@@ -132,11 +132,13 @@ class Pages:
     ) -> None:
         """Take what was seen of the chunks from `first` on: `seen` uint8 (m, 512) of SEEN bits, `huge` bool (m,).
 
-        `refused` tells which young pages (int64 addresses, sorted) cannot be made old on their own.
+        `refused` tells which young pages cannot be made old on their own, as `PageOperations.refused`.
         """
         rows = slice(first, first + len(seen))
         differs = np.bitwise_or.reduce(self.state[rows].view(np.uint64) ^ seen.view(np.uint64), axis=1) & _ALL_SEEN != 0
-        differs |= self.uncertain[rows] | self.retried[rows] | (self.cleared & (self.nr_shared[rows] > 0))
+        differs |= self.uncertain[rows] | self.retried[rows]
+        if self.cleared:
+            differs |= self.nr_shared[rows] > 0
         self.huge[rows] = huge
         which = np.flatnonzero(differs)
         if len(which):
@@ -157,8 +159,9 @@ class Pages:
         was, hot, shared = (old & YOUNG) != 0, (old & HOT) != 0, (old & SHARED) != 0
         accessed_before = (old & LEVEL) != 0
         made_old = was & ~shared & self._made_old(rows, hot)
-        shared = self._which_shared(rows, young & was, made_old & ~hot, shared, refused)
-        hot = np.where(shared == ((old & SHARED) != 0), hot, shared & accessed_before)
+        asked = young & was & (self.retried[rows, np.newaxis] | (~hot & np.where(shared, self.cleared, made_old)))
+        shared, proven_shared = self._which_shared(rows, asked, shared, refused)
+        hot &= shared == ((old & SHARED) != 0)
         made_old &= ~shared
 
         # Pages that can be made old: HOT once they are young again; idle once they are not, if that was our doing.
@@ -167,7 +170,7 @@ class Pages:
         self.doubtful |= bool(again.any())
         proven = young & was & (made_old | hot)
         # Others tell something when they come to be young, or stay old: those may be in a cache for one look.
-        told = hot | (young & (~was | self.cleared)) | (~young & ~was & self.flushed)
+        told = hot | proven_shared | (~was if self.flushed else young & ~was)
         waits = shared & ~young & (was | (not self.flushed))
         now_hot = np.where(shared, told, proven)
         accessed = np.where(shared & (waits | (young & ~told)), accessed_before, stays_young)
@@ -189,22 +192,27 @@ class Pages:
     def _which_shared(
         self,
         rows: np.ndarray,
-        still_young: np.ndarray,
-        unproven: np.ndarray,
+        asked: np.ndarray,
         shared: np.ndarray,
         refused: Callable[[np.ndarray], np.ndarray],
-    ) -> np.ndarray:
-        """Return which pages cannot be made old, after asking about those that are young though they were: bool."""
-        asked = still_young & (unproven | self.retried[rows, np.newaxis])
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return which pages cannot be made old on their own, after asking about some; and which were all the same.
+
+        Of the second it is known that they have been touched since. bool, of the shape of `shared`.
+        """
         huge = self.huge[rows]
         asked[huge, 1:] = False
         row, page = np.nonzero(asked)
+        touched = np.zeros(shared.shape, bool)
         if not len(row):
-            return shared
+            return shared, touched
         shared = shared.copy()
-        shared[row, page] = refused(self.chunks[rows[row]] + page * PAGE_SIZE)
-        shared[huge] = shared[huge, :1]
-        return shared
+        answer = refused(self.chunks[rows[row]] + page * PAGE_SIZE)
+        shared[row, page] = answer != 0
+        touched[row, page] = (answer == 1) & self.cleared
+        for column in (shared, touched):
+            column[huge] = column[huge, :1]
+        return shared, touched
 
     def _made_old(self, rows: np.ndarray, hot: np.ndarray) -> np.ndarray:
         aged = self.aged[rows][:, np.newaxis]
@@ -231,6 +239,8 @@ class Pages:
         """Forget what the first look told: pages may have been young for years."""
         self.state &= ~LEVEL
         self.since[:] = self.now - self.base
+        if self.count is not None:
+            self.count[:] = 0
 
     def aggregate(self, looks: int) -> None:
         """End an aggregation interval that had several samples, of which there were `looks`."""

@@ -135,17 +135,18 @@ def make_old(
     `flush`: so that all cached translations are flushed, if possible. Raises TargetGoneError, PrivilegeError.
     """
     unknown = not _within(ranges, mappings.ranges)
-    ranges = _near_together(ranges, _FLUSH_ALL if flush else _GAP)
-    ranges, young = _whole_folios(tables, space, ranges)
+    ranges = _to_flush(ranges, mappings.ranges) if flush else _near_together(ranges, _GAP)
+    ranges, pairs = _whole_folios(tables, space, ranges)
     ranges = clip(union(ranges), mappings.ranges).ranges
-    flushed = bool(((young[:, 1] - young[:, 0])[(young > 0).all(axis=1)] >= _FLUSH_ALL).any())
+    flushed = False
     refusing = [np.zeros((0, 2), np.int64)]
     for batch in batches(ranges, _BATCH_BYTES):
-        vectors = np.ascontiguousarray(batch)
-        vectors[:, 1] -= vectors[:, 0]
+        vectors = np.stack((batch[:, 0], batch[:, 1] - batch[:, 0]), axis=1)
         errnos = process_madvise(space.pidfd.fd, vectors, Advice.COLD)
         if errnos is not None:
             refusing.append(batch[errnos == errno.EINVAL])
+            batch = batch[errnos == 0]
+        flushed |= _have_both(batch, pairs)
     return MadeOld(len(ranges), flushed, np.concatenate(refusing), unknown)
 
 
@@ -163,15 +164,37 @@ def _near_together(ranges: np.ndarray, gap: int) -> np.ndarray:
     return np.stack((ranges[first, 0], ranges[last, 1]), axis=1) if len(ranges) else ranges
 
 
+def _to_flush(ranges: np.ndarray, mapped: np.ndarray) -> np.ndarray:
+    """Return `ranges` joined so that one of them at least is long enough to flush all, if that can be."""
+    ranges = _near_together(ranges, _FLUSH_ALL)
+    if not len(ranges) or (ranges[:, 1] - ranges[:, 0] > _FLUSH_ALL).any():
+        return ranges
+    start, end = ranges[:-1, 0], ranges[1:, 1]
+    in_one = np.searchsorted(mapped[:, 1], start, side="right") == np.searchsorted(mapped[:, 1], end - 1, side="right")
+    in_one &= start // _BATCH_BYTES == (end - 1) // _BATCH_BYTES
+    if not in_one.any():
+        return ranges
+    nearest = int(np.where(in_one, end - start, _BATCH_BYTES + 1).argmin())
+    ranges[nearest, 1] = ranges[nearest + 1, 1]
+    return np.delete(ranges, nearest + 1, axis=0)
+
+
+def _have_both(ranges: np.ndarray, pairs: np.ndarray) -> bool:
+    """Tell whether both addresses of one of `pairs` lie in the same one of `ranges`: both int64, (n, 2), sorted."""
+    index = np.searchsorted(ranges[:, 0], pairs[:, 0], side="right")
+    return bool((pairs[:, 1] < np.append(0, ranges[:, 1])[index]).any())
+
+
 def _whole_folios(tables: PageTables, space: Space, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return `ranges` with the folios at their ends as a whole, since one that is advised in part would be split.
 
-    Ends that MADV_COLD leaves alone, or that are old by now, are left out. Also returns the first and the last page
-    that is young, 0 for none, int64, (n, 2): those between the ends are not looked at.
+    Ends that MADV_COLD leaves alone, or that are old by now, are left out. Also returns the first and the last page of
+    those ranges that flush all when they are made old in one go, int64, (m, 2): both ends can be made old, lie far
+    enough apart, and are not both huge, as those are flushed by the entry.
     """
     ends = ranges.copy()
     ends[:, 1] -= PAGE
-    young = np.zeros(ends.shape, np.int64)
+    makes_old, is_small = np.zeros((2, *ends.shape), bool)
     whole = ranges.copy()
     flat = ends.ravel()
     for first in range(0, len(flat), tables.samples):
@@ -184,6 +207,8 @@ def _whole_folios(tables: PageTables, space: Space, ranges: np.ndarray) -> tuple
         is_young = alone & ((results & ACCESSED) != 0)
         taken = is_young | (alone & (size > PAGE))  # of a large folio other pages may be young
         at_end = np.arange(part.start, part.stop) % 2 == 1
-        young.reshape(-1)[part] = np.where(is_young, flat[part], 0)
+        makes_old.reshape(-1)[part] = is_young
+        is_small.reshape(-1)[part] = results >> LEVEL_SHIFT == 1
         whole.reshape(-1)[part] = np.where(taken == at_end, start + size, start)
-    return whole[whole[:, 0] < whole[:, 1]], young
+    flushes = makes_old.all(axis=1) & is_small.any(axis=1) & (ends[:, 1] - ends[:, 0] >= _FLUSH_ALL)
+    return whole[whole[:, 0] < whole[:, 1]], ends[flushes]

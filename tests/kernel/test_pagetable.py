@@ -140,6 +140,7 @@ def test_forked_pages_are_shared(victim: Victim, rounds_on: Callable[..., Rounds
     child = victim.do("fork", [])
     assert (look(rounds_on, area, touch=area.read) & SHARED).all()
     area.write()
+    victim.settle()
     assert not (look(rounds_on, area, touch=area.read) & SHARED).any()
     victim.do("reap", child)
     child = victim.do("fork", [])

@@ -9,11 +9,15 @@ taken to be hot as well; once it is not, the chunk is made old whole, and its ne
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from damosd.core.attrs import PAGE_SIZE
 from damosd.core.pages.states import HOT, PAGES_A_CHUNK, SHARED, YOUNG, Aged, Pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RETRY_TURNS = 64
 """In how many rounds it is found out anew which hot pages can be made old: processes fork and end."""
@@ -53,7 +57,7 @@ def choose(pages: Pages, pace: Pace, rng: np.random.Generator) -> Choice:
     whole[:-1] |= pages.suspect[1:]
     whole |= hot & ((pages.turn % pace.rotation == turn % pace.rotation) | pages.huge)
     unproven = _within(pages.nr_new, pace.most_pages, rng)
-    pages.retried[:] = ((pages.nr_shared > 0) | hot) & (pages.turn % RETRY_TURNS == turn % RETRY_TURNS)
+    pages.retried[:] = (pages.nr_shared > 0) & _in_retry_turn(pages)
     pages.witnessed[:] = (pages.witness >= 0) & (pages.turn % pace.witness == turn % pace.witness)
     pages.aged[:] = np.where(whole, Aged.ALL, np.where(unproven, Aged.UNPROVEN, Aged.NONE))
     pages.suspect[:] = False
@@ -67,6 +71,21 @@ def choose(pages: Pages, pace: Pace, rng: np.random.Generator) -> Choice:
     nr_new = pages.nr_new[rows[~pages.huge[rows]]].sum(dtype=np.int64)
     ranges = np.concatenate((_ranges(pages.chunks[rows], wanted), witnesses[:, np.newaxis] + (0, PAGE_SIZE)))
     return Choice(ranges[np.argsort(ranges[:, 0])], int(nr_new + nr_hot), int(nr_hot))
+
+
+def _in_retry_turn(pages: Pages) -> np.ndarray:
+    return pages.turn % RETRY_TURNS == pages.looks % RETRY_TURNS
+
+
+def ask_witnesses(pages: Pages, refused: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Ask whether the witnesses of some chunks can be made old, still; find out about all of a chunk where not.
+
+    `refused`: as `PageOperations.refused`.
+    """
+    rows = np.flatnonzero((pages.nr_hot > 0) & _in_retry_turn(pages))
+    if len(rows):
+        answer = refused(pages.chunks[rows] + pages.witness[rows].astype(np.int64) * PAGE_SIZE)
+        pages.retried[rows] |= answer != 0
 
 
 def _ranges(chunks: np.ndarray, wanted: np.ndarray) -> np.ndarray:

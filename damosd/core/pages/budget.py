@@ -17,7 +17,7 @@ from damosd.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FOR_LOOKS = 0.6
+_FOR_LOOKS = 0.7
 """Looks may take this part of the budget for CPU time, so that something is left for making old."""
 _SPARE = 0.9
 """What is planned, of what is allowed: costs vary."""

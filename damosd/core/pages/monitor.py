@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.core.monitor import Callbacks, call_or_stop
-from damosd.core.pages.aging import choose
+from damosd.core.pages.aging import ask_witnesses, choose
 from damosd.core.pages.budget import Budget, Overhead, Spent
 from damosd.core.pages.regions import Runs, begin_anew, recall, runs
 from damosd.core.pages.states import Pages
@@ -44,6 +44,7 @@ class _Target:
     interval: int = 0  # the last one that has ended
     looks: int = 0  # since then
     flushes: int = 0  # tried in vain
+    snapshots_ns: int = 0  # spent on snapshots since the last look
     skipped: int = 0
     ended: bool = False
 
@@ -171,7 +172,8 @@ class PageMonitor:
         target = self._targets[one]
         pages, operations = target.pages, self._operations
         pages.advance(self._interval())
-        spent, last_ns = Spent(), self._cpu_ns()
+        spent, last_ns = Spent(compute_ns=target.snapshots_ns), self._cpu_ns()
+        target.snapshots_ns = 0
 
         def lap() -> int:
             nonlocal last_ns
@@ -222,6 +224,7 @@ class PageMonitor:
     def _make_old(self, one: int, target: _Target, spent: Spent, lap: Callable[[], int]) -> None:
         pages, operations = target.pages, self._operations
         choice = choose(pages, target.budget.pace, self._rng)
+        ask_witnesses(pages, partial(operations.refused, one))
         spent.compute_ns += lap()
         flush = pages.doubtful or not pages.flushed
         if len(choice.ranges) or flush:
@@ -287,9 +290,12 @@ class PageMonitor:
 
     def snapshot(self) -> Snapshot:
         """Return what is known now, all regions of all targets."""
+        parts = []
         for target in self._targets:
+            begun_ns = self._cpu_ns()
             target.pages.advance(self._interval())
-        parts = [runs(target.pages) for target in self._targets]
+            parts.append(runs(target.pages))
+            target.snapshots_ns += self._cpu_ns() - begun_ns
         lengths = [len(part.start) for part in parts]
         return Snapshot(
             passed=self.passed,

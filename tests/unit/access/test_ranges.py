@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damosd.access.residency import chunks_of
 from damosd.access.ranges import Pieces, batches, clip, runs, shrink, union, whole
+from damosd.access.residency import chunks_of
 
 CHUNK = 2 << 20
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from support.tables import BASE, CHUNKS, EDGES, NR_CHUNKS, SPACE, Tables
 
 from damosd.access.pagetable import CHUNK, PAGE, PageTables
-from damosd.actions import sieve
 from damosd.access.ranges import clip
+from damosd.actions import sieve
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.sieve import PageFilters, passed_bytes
 from damosd.errors import UnavailableError

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 
 from bench import accuracy, cost, engine, ethp, guard, injection, reclaim
-from bench.pages import compare
+from bench.pages import aging, budget, compare, growth
 from bench.pages import cost as page_cost
 from bench.report import machine, table
 
@@ -24,6 +24,9 @@ _MEASUREMENTS = {
     "injection": injection.injection,
     "pages": compare.pages,
     "pagecost": page_cost.pagecost,
+    "pagegrowth": growth.pagegrowth,
+    "pagebudget": budget.pagebudget,
+    "aging": aging.aging,
 }
 
 

@@ -21,7 +21,7 @@ _LATE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Sweeps in a second, of time and of the workload's own CPU time.
+    """Sweeps in a second, of time and of the workload's own CPU time, or of another clock that it has.
 
     The latter hardly knows of other programs, but of what is done to the workload's memory.
     """
@@ -52,7 +52,7 @@ def spread(values: Sequence[float], digits: int = 4) -> str:
     return f"{median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-def speed(progress: Sequence[dict[str, Any]], begin: float, end: float) -> Speed:
+def speed(progress: Sequence[dict[str, Any]], begin: float, end: float, clock: str = "cpu_s") -> Speed:
     """Return how fast a workload was from `begin` to `end` (time.monotonic()), by what it told in between.
 
     Raises ValueError where it has told less than twice.
@@ -62,10 +62,12 @@ def speed(progress: Sequence[dict[str, Any]], begin: float, end: float) -> Speed
         raise ValueError(f"the workload has told {len(inside)} times of {end - begin:.1f} s")
     first, last = inside[0], inside[-1]
     sweeps = last["sweeps"] - first["sweeps"]
-    return Speed(sweeps / (last["time"] - first["time"]), sweeps / (last["cpu_s"] - first["cpu_s"]))
+    return Speed(sweeps / (last["time"] - first["time"]), sweeps / (last[clock] - first[clock]))
 
 
-def block(progress: Sequence[dict[str, Any]], pass_time: Callable[[float], object], seconds: float) -> Speed:
+def block(
+    progress: Sequence[dict[str, Any]], pass_time: Callable[[float], object], seconds: float, clock: str = "cpu_s"
+) -> Speed:
     """Let `pass_time` do for so long what is to be measured, after a second of it that does not count."""
     pass_time(_SETTLE_S)
     begin = time.monotonic()
@@ -74,22 +76,22 @@ def block(progress: Sequence[dict[str, Any]], pass_time: Callable[[float], objec
     # It may not have told of the last second yet.
     while progress and progress[-1]["time"] < end and time.monotonic() < end + _LATE_S:
         time.sleep(0.05)
-    return speed(progress, begin, end)
+    return speed(progress, begin, end, clock)
 
 
-def compare(
+def compare(  # settings
     progress: Sequence[dict[str, Any]],
     pass_time: Callable[[float], object],
     number: int,
     seconds: float,
     idle: Callable[[float], object] = time.sleep,
+    *,
+    clock: str = "cpu_s",
 ) -> Ratios:
     """Measure `number` pairs of blocks of `seconds` each, one with `pass_time` and one with `idle`."""
     ratios = Ratios()
     for turn in range(number):
-        if turn % 2:
-            done, alone = block(progress, pass_time, seconds), block(progress, idle, seconds)
-        else:
-            alone, done = block(progress, idle, seconds), block(progress, pass_time, seconds)
-        ratios.add(done, alone)
+        order = (idle, pass_time) if turn % 2 == 0 else (pass_time, idle)
+        speeds = {way: block(progress, way, seconds, clock) for way in order}
+        ratios.add(speeds[pass_time], speeds[idle])
     return ratios

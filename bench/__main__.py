@@ -6,6 +6,8 @@ from __future__ import annotations
 import sys
 
 from bench import accuracy, cost, engine, ethp, guard, injection, reclaim
+from bench.pages import aging, budget, compare, growth, pressure
+from bench.pages import cost as page_cost
 from bench.report import machine, table
 
 _MEASUREMENTS = {
@@ -20,6 +22,12 @@ _MEASUREMENTS = {
     "planning": engine.planning,
     "ethp": ethp.ethp,
     "injection": injection.injection,
+    "pages": compare.pages,
+    "pagecost": page_cost.pagecost,
+    "pagegrowth": growth.pagegrowth,
+    "pagebudget": budget.pagebudget,
+    "aging": aging.aging,
+    "pressure": pressure.pressure,
 }
 
 

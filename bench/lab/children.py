@@ -11,13 +11,15 @@ from bench.lab.signals import held
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""Before a command: the kernel kills it when we die, even by SIGKILL."""
 _PATIENCE_S = 5.0
 
 
 def start(command: Sequence[str], output: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own. The kernel kills it when we die, even by SIGKILL."""
     return subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", *command],
+        [*DIES_WITH_US, *command],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,

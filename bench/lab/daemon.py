@@ -50,9 +50,28 @@ class Daemon:
             else:
                 self.statuses.append(event)
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def cpu_s(self) -> float:
         """Return the CPU seconds it has run, by the scheduler's own account (/proc/PID/schedstat)."""
         return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[0]) / 1e9
+
+    def cpu_percent(self, seconds: float) -> float:
+        """Return what it takes of one CPU for some time from now, in percent."""
+        cpu_s, begun = self.cpu_s(), time.monotonic()
+        time.sleep(seconds)
+        return 100 * (self.cpu_s() - cpu_s) / (time.monotonic() - begun)
+
+    def wait_stopped(self, seconds: float) -> None:
+        """Let time pass in which it does nothing: it stays as it is, and so there is nothing to settle afterwards."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def rss_bytes(self) -> int:
         """Return its resident set."""

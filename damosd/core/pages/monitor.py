@@ -212,6 +212,7 @@ class PageMonitor:
 
     def _make_old(self, one: int, target: _Target, spent: Spent, lap: Callable[[], int]) -> None:
         pages, operations = target.pages, self._operations
+        exact = pages.flushed
         choice = choose(pages, target.budget.pace, self._rng)
         spent.compute_ns += lap()
         flush = pages.doubtful or not pages.flushed
@@ -222,7 +223,8 @@ class PageMonitor:
             # Where there is nothing to flush by, the target has hardly run, and what was cached is forgotten in time.
             pages.flushed = not flush or flushed or target.flushes >= _MOST_FLUSHES
         pages.doubtful = False
-        pages.cleared = bool(pages.nr_shared.any()) and operations.make_all_old(one)
+        # Not before a look has told what came of the last time: pages that go idle would be in doubt for ever.
+        pages.cleared = exact and bool(pages.nr_shared.any()) and operations.make_all_old(one)
         if pages.cleared:
             pages.flushed = False
         spent.age_ns += lap()

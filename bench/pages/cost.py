@@ -18,7 +18,6 @@ from bench.report import Row
 from damosd.access import page_bits
 from damosd.access.pagetable import PageTables
 from damosd.core.pages.budget import Overhead
-from damosd.linux import maps
 from damosd.linux.pidfd import Pidfd
 
 _GIB = 4
@@ -52,7 +51,7 @@ def _reading(what: str, pid: int) -> list[Row]:
     try:
         with Pidfd(pid) as pidfd:
             space = tables.find(pidfd)
-            chunks = page_bits.populated(tables, space, maps.read(pidfd.proc).accessible)
+            chunks = page_bits.populated(tables, space)
             took_ns = []
             for _ in range(scale.times(_READINGS)):
                 begun = time.thread_time_ns()

@@ -19,6 +19,8 @@ from damosd.core.pages.states import HOT, PAGES_A_CHUNK, SHARED, YOUNG, Aged, Pa
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ROUND = 256 << 16
+"""What `Pages.hand` and `Pages.witness_hand` go round: a chunk's place is its `turn`, shifted as far."""
 RETRY_TURNS = 64
 """In how many rounds it is found out anew which hot pages can be made old: processes fork and end."""
 
@@ -50,15 +52,16 @@ class Choice:
 
 def choose(pages: Pages, pace: Pace, rng: np.random.Generator) -> Choice:
     """Choose what to make old now, and note in `pages` what that will mean for the next look."""
-    turn = pages.looks
     hot = pages.nr_hot > 0
+    in_turn, pages.hand = _moved(pages.hand, pace.rotation, pages.turn)
+    witnesses_turn, pages.witness_hand = _moved(pages.witness_hand, pace.witness, pages.turn)
     whole = pages.suspect.copy()
     whole[1:] |= pages.suspect[:-1]
     whole[:-1] |= pages.suspect[1:]
-    whole |= hot & ((pages.turn % pace.rotation == turn % pace.rotation) | pages.huge)
+    whole |= hot & (in_turn | pages.huge)
     unproven = _within(pages.nr_new, pace.most_pages, rng)
     pages.retried[:] = (pages.nr_shared > 0) & _in_retry_turn(pages)
-    pages.witnessed[:] = (pages.witness >= 0) & (pages.turn % pace.witness == turn % pace.witness)
+    pages.witnessed[:] = (pages.witness >= 0) & witnesses_turn
     pages.aged[:] = np.where(whole, Aged.ALL, np.where(unproven, Aged.UNPROVEN, Aged.NONE))
     pages.suspect[:] = False
 
@@ -71,6 +74,15 @@ def choose(pages: Pages, pace: Pace, rng: np.random.Generator) -> Choice:
     nr_new = pages.nr_new[rows[~pages.huge[rows]]].sum(dtype=np.int64)
     ranges = np.concatenate((_ranges(pages.chunks[rows], wanted), witnesses[:, np.newaxis] + (0, PAGE_SIZE)))
     return Choice(ranges[np.argsort(ranges[:, 0])], int(nr_new + nr_hot), int(nr_hot))
+
+
+def _moved(hand: int, looks: int, turn: np.ndarray) -> tuple[np.ndarray, int]:
+    """Move a hand on that goes round in so many looks; return which chunks it passes (bool), and where it is then.
+
+    Also while `looks` changes all the time, no chunk is left out.
+    """
+    step = -(-ROUND // looks)
+    return ((turn.astype(np.int64) << 16) - hand) % ROUND < step, (hand + step) % ROUND
 
 
 def _in_retry_turn(pages: Pages) -> np.ndarray:

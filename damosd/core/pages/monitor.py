@@ -223,6 +223,7 @@ class PageMonitor:
 
     def _make_old(self, one: int, target: _Target, spent: Spent, lap: Callable[[], int]) -> None:
         pages, operations = target.pages, self._operations
+        exact = pages.flushed
         choice = choose(pages, target.budget.pace, self._rng)
         ask_witnesses(pages, partial(operations.refused, one))
         spent.compute_ns += lap()
@@ -234,7 +235,8 @@ class PageMonitor:
             # Where there is nothing to flush by, the target has hardly run, and what was cached is forgotten in time.
             pages.flushed = not flush or flushed or target.flushes >= _MOST_FLUSHES
         pages.doubtful = False
-        shared = int(pages.nr_shared.sum(dtype=np.int64))
+        # Not before a look has told what came of the last time: pages that go idle would be in doubt for ever.
+        shared = int(pages.nr_shared.sum(dtype=np.int64)) if exact else 0
         pages.cleared = shared > 0 and operations.make_all_old(one, shared / pages.state.size)
         if pages.cleared:
             pages.flushed = False

@@ -60,7 +60,8 @@ class Pages:
     `Aged`; `witness`, int16, the hot page that is made old to stand for the rest, -1 for none; `uncertain`, bool, some
     page's fate is decided by the next look even if nothing changes; `retried`, bool, what is HOT or SHARED is found out
     anew by the next look, since processes fork and end; `witnessed`, bool, the witness was made old;
-    `suspect`, bool, it was found idle then; `turn`, uint8, random; `nr_new`, `nr_hot` and `nr_shared`, int16, how many
+    `suspect`, bool, it was found idle then; `turn`, uint8, random: when the chunk is made old whole, and its witness,
+    which is when `hand` and `witness_hand` pass; `nr_new`, `nr_hot` and `nr_shared`, int16, how many
     young pages are unproven, HOT and SHARED.
 
     `cleared` is true when SHARED pages were made old, too, after the last look. `flushed` is false while translations
@@ -75,6 +76,8 @@ class Pages:
     doubtful: bool = False
     cleared: bool = False
     looks: int = 0
+    hand: int = 0
+    witness_hand: int = 0
     chunks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:

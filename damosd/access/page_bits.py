@@ -138,8 +138,7 @@ def make_old(
     flushed = bool(((young[:, 1] - young[:, 0])[(young > 0).all(axis=1)] >= _FLUSH_ALL).any())
     refusing = [np.zeros((0, 2), np.int64)]
     for batch in batches(ranges, _BATCH_BYTES):
-        vectors = np.ascontiguousarray(batch)
-        vectors[:, 1] -= vectors[:, 0]
+        vectors = np.column_stack((batch[:, 0], batch[:, 1] - batch[:, 0]))
         errnos = process_madvise(space.pidfd.fd, vectors, Advice.COLD)
         if errnos is not None:
             refusing.append(batch[errnos == errno.EINVAL])

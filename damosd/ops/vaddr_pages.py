@@ -70,12 +70,13 @@ class VaddrPages(Processes):
     def chunks(self, target: int) -> np.ndarray:
         """Return which 2 MiB chunks of the target have any memory: int64 addresses, sorted; none once it has ended."""
         mappings = self.recent_mappings(target)
+        if mappings is None or not len(mappings):  # none either where the first thread has ended: it takes no advice
+            if not self._ended[target]:
+                self._ended[target] = True
+                self._changed.add(target)
+            return _NOTHING
         with self._following(target):
-            if mappings is not None:
-                return page_bits.populated(self._tables, self._spaces[target], mappings.accessible)
-        if mappings is None and not self._ended[target]:
-            self._ended[target] = True
-            self._changed.add(target)
+            return page_bits.populated(self._tables, self._spaces[target], mappings.accessible)
         return _NOTHING
 
     def look(self, target: int, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -141,7 +141,7 @@ def make_old(
     flushed = False
     refusing = [np.zeros((0, 2), np.int64)]
     for batch in batches(ranges, _BATCH_BYTES):
-        vectors = np.stack((batch[:, 0], batch[:, 1] - batch[:, 0]), axis=1)
+        vectors = np.column_stack((batch[:, 0], batch[:, 1] - batch[:, 0]))
         errnos = process_madvise(space.pidfd.fd, vectors, Advice.COLD)
         if errnos is not None:
             refusing.append(batch[errnos == errno.EINVAL])

@@ -105,13 +105,16 @@ class VaddrPages(Processes):
     def make_old(self, target: int, ranges: np.ndarray, *, flush: bool) -> tuple[int, bool]:
         """Make all pages in `ranges` old, maybe those in small gaps as well."""
         mappings = self.recent_mappings(target, READING_CPU / self.nr_targets)
+        if mappings is None or not len(mappings):  # none either where the first thread has ended: it takes no advice
+            self._ended[target] = True
+            self._changed.add(target)
+            return 0, False
         with self._following(target):
-            if mappings is not None:
-                made = page_bits.make_old(self._tables, self._spaces[target], mappings, ranges, flush=flush)
-                self._note_refusals(target, made.refused)
-                if made.unknown:
-                    self._forget_mappings(target)
-                return made.nr_ranges, made.flushed
+            made = page_bits.make_old(self._tables, self._spaces[target], mappings, ranges, flush=flush)
+            self._note_refusals(target, made.refused)
+            if made.unknown:
+                self._forget_mappings(target)
+            return made.nr_ranges, made.flushed
         return 0, False
 
     def _note_refusals(self, target: int, refused: np.ndarray) -> None:

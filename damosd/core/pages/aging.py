@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ROUND = 256 << 16
 """What `Pages.hand` and `Pages.witness_hand` go round: a chunk's place is its `turn`, shifted as far."""
+_HALF = 0.5
 RETRY_TURNS = 64
 """In how many rounds it is found out anew which hot pages can be made old: processes fork and end."""
 
@@ -60,7 +61,6 @@ def choose(pages: Pages, pace: Pace, rng: np.random.Generator) -> Choice:
     whole[:-1] |= pages.suspect[1:]
     whole |= hot & (in_turn | pages.huge)
     unproven = _within(pages.nr_new, pace.most_pages, rng)
-    pages.retried[:] = (pages.nr_shared > 0) & _in_retry_turn(pages)
     pages.witnessed[:] = (pages.witness >= 0) & witnesses_turn
     pages.aged[:] = np.where(whole, Aged.ALL, np.where(unproven, Aged.UNPROVEN, Aged.NONE))
     pages.suspect[:] = False
@@ -89,15 +89,22 @@ def _in_retry_turn(pages: Pages) -> np.ndarray:
     return pages.turn % RETRY_TURNS == pages.looks % RETRY_TURNS
 
 
-def ask_witnesses(pages: Pages, refused: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Ask whether the witnesses of some chunks can be made old, still; find out about all of a chunk where not.
+def ask_witnesses(pages: Pages, refused: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> None:
+    """Ask about one page of some chunks whether it can be made old, still; and about all of a chunk when that is new.
 
-    `refused`: as `PageOperations.refused`.
+    It is the witness of what is hot, or any young page of what is shared. `refused`: as `PageOperations.refused`.
     """
-    rows = np.flatnonzero((pages.nr_hot > 0) & _in_retry_turn(pages))
-    if len(rows):
-        answer = refused(pages.chunks[rows] + pages.witness[rows].astype(np.int64) * PAGE_SIZE)
-        pages.retried[rows] |= answer != 0
+    pages.retried[:] = False
+    rows = np.flatnonzero(_in_retry_turn(pages) & ((pages.nr_hot > 0) | (pages.nr_shared > 0)))
+    if not len(rows):
+        return
+    of_shared = (pages.nr_shared[rows] > 0) & ((pages.nr_hot[rows] == 0) | (rng.random(len(rows)) < _HALF))
+    start = rng.integers(0, PAGES_A_CHUNK)
+    state = np.roll(pages.state[rows], -start, axis=1)
+    shared = (state & np.uint8(YOUNG | SHARED)) == (YOUNG | SHARED)
+    page = np.where(of_shared, (shared.argmax(axis=1) + start) % PAGES_A_CHUNK, pages.witness[rows])
+    answer = refused(pages.chunks[rows] + page.astype(np.int64) * PAGE_SIZE)
+    pages.retried[rows] = (answer != 0) != of_shared
 
 
 def _ranges(chunks: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -225,7 +225,7 @@ class PageMonitor:
         pages, operations = target.pages, self._operations
         exact = pages.flushed
         choice = choose(pages, target.budget.pace, self._rng)
-        ask_witnesses(pages, partial(operations.refused, one))
+        ask_witnesses(pages, partial(operations.refused, one), self._rng)
         spent.compute_ns += lap()
         flush = pages.doubtful or not pages.flushed
         if len(choice.ranges) or flush:

@@ -38,6 +38,8 @@ LEVELS = np.array([0x00, 0x10, 0x40, 0x50, 0x80, 0x90, 0xC0, 0xD0], np.uint8)
 MAX_LEVEL = len(LEVELS) - 1
 _ACCESSED = LEVELS[1]
 _LEVEL_OF = np.searchsorted(LEVELS, np.arange(256, dtype=np.uint8) & LEVEL).astype(np.uint8)
+_MANY, _SAMPLE = 64, 8
+"""Of more pages in a chunk than that so many are asked about first."""
 MAX_AGE = 0x8000
 """Ages are told up to this many aggregation intervals, 9 hours at one second each."""
 
@@ -205,17 +207,42 @@ class Pages:
         """
         huge = self.huge[rows]
         asked[huge, 1:] = False
-        row, page = np.nonzero(asked)
         touched = np.zeros(shared.shape, bool)
-        if not len(row):
+        if not asked.any():
             return shared, touched
-        shared = shared.copy()
-        answer = refused(self.chunks[rows[row]] + page * PAGE_SIZE)
-        shared[row, page] = answer != 0
-        touched[row, page] = (answer == 1) & self.cleared
+        answer = self._ask(rows, asked, refused)
+        shared = np.where(asked, answer != 0, shared)
+        touched = asked & (answer == 1) & self.cleared
         for column in (shared, touched):
             column[huge] = column[huge, :1]
         return shared, touched
+
+    def _ask(self, rows: np.ndarray, asked: np.ndarray, refused: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return what `refused` says of the pages `asked` about (bool, (m, 512)): uint8, (m, 512).
+
+        Of many in one chunk a few are asked about first. Where all of those are refused for one reason, the others are
+        taken to be as well: at worst something is known of them later than it might be.
+        """
+        answer = np.zeros(asked.shape, np.uint8)
+
+        def ask(which: np.ndarray) -> None:
+            row, page = np.nonzero(which)
+            if len(row):
+                answer[row, page] = refused(self.chunks[rows[row]] + page * PAGE_SIZE)
+
+        count = np.count_nonzero(asked, axis=1)
+        many = count > _MANY
+        rank = np.cumsum(asked[many], axis=1)
+        first = asked.copy()
+        first[many] &= rank % (count[many] // _SAMPLE)[:, np.newaxis] == 0
+        ask(first)
+        most, least = answer[many].max(axis=1), np.where(first[many], answer[many], 255).min(axis=1)
+        alike = np.flatnonzero(many)[(most == least) & (most > 0)]
+        rest = asked & ~first
+        answer[alike] = np.where(rest[alike], answer[alike].max(axis=1, keepdims=True), answer[alike])
+        rest[alike] = False
+        ask(rest)
+        return answer
 
     def _made_old(self, rows: np.ndarray, hot: np.ndarray) -> np.ndarray:
         aged = self.aged[rows][:, np.newaxis]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 
 from bench import accuracy, cost, engine, ethp, guard, injection, reclaim
-from bench.pages import aging, budget, compare, growth, pressure
+from bench.pages import aging, budget, compare, growth, kernel, pressure
 from bench.pages import cost as page_cost
 from bench.report import machine, table
 
@@ -28,6 +28,7 @@ _MEASUREMENTS = {
     "pagebudget": budget.pagebudget,
     "aging": aging.aging,
     "pressure": pressure.pressure,
+    "kdamond": kernel.kdamond,
 }
 
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from bench.lab import sweeping
 from bench.lab.children import DIES_WITH_US
@@ -17,24 +18,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A program that runs: its process, the line that it began with, and those to come."""
+
+    pid: int
+    first_line: str
+    output: IO[str]
+
+
 @contextmanager
-def victim(*command: str) -> Iterator[subprocess.Popen[str]]:
+def victim(*command: str) -> Iterator[Victim]:
     """Start a program, wait for its first line, and kill it when left. Raises UnavailableError where it has none."""
     with subprocess.Popen([*DIES_WITH_US, *command], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
-            if not process.stdout.readline():
+            line = process.stdout.readline()
+            if not line:
                 raise UnavailableError(f"{' '.join(command)} has ended with {process.wait()}")
-            yield process
+            yield Victim(process.pid, line, process.stdout)
         finally:
             process.kill()
 
 
 @contextmanager
-def module(name: str, *arguments: str) -> Iterator[int]:
-    """Run `python -m bench.lab.NAME`; gives its pid."""
-    with victim(sys.executable, "-m", f"bench.lab.{name}", *arguments) as process:
-        yield process.pid
+def module(name: str, *arguments: str) -> Iterator[Victim]:
+    """Run `python -m bench.lab.NAME`."""
+    with victim(sys.executable, "-m", f"bench.lab.{name}", *arguments) as running:
+        yield running
 
 
 @contextmanager

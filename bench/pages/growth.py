@@ -67,8 +67,8 @@ def _mappings() -> list[Row]:
     rows = []
     size_mib = scale.size(_MAPPED_GIB) >> 20
     for count in dict.fromkeys(map(scale.count, _MAPPINGS)):
-        with module("mappings", str(count), "--size", str(size_mib)) as pid:
-            rows.append(_rounds(f"{size_mib} MiB in {count} mapping{'s' * (count > 1)}", pid))
+        with module("mappings", str(count), "--size", str(size_mib)) as target:
+            rows.append(_rounds(f"{size_mib} MiB in {count} mapping{'s' * (count > 1)}", target.pid))
     return rows
 
 
@@ -99,7 +99,7 @@ def _terabyte() -> Row:
     what = f"page tables for {count} GiB of address space: a round"
     if lacking := scale.lacking(_TERABYTE_BYTES * count // _TERABYTE):
         return Row(what, lacking)
-    with module("terabyte", "--maps", str(count)) as pid, Rounds(pid) as rounds:
+    with module("terabyte", "--maps", str(count)) as target, Rounds(target.pid) as rounds:
         taken = []
         for _ in range(_SETTLE_ROUNDS + _ROUNDS):
             time.sleep(1)

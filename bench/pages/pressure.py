@@ -53,16 +53,15 @@ def _pressed(hot_bytes: int, cold_bytes: int, limit_bytes: int) -> Iterator[tupl
     """Run the program of `bench.lab.pressed` within the limit; gives its pid and, as it comes, what it tells."""
     arguments = ["--hot", str(hot_bytes >> 20), "--cold", str(cold_bytes >> 20)]
     command = [sys.executable, "-m", "bench.lab.pressed", *arguments]
-    with limited(limit_bytes) as folder, victim(*command_in(folder, *command)) as process:
+    with limited(limit_bytes) as folder, victim(*command_in(folder, *command)) as running:
         progress: list[dict[str, Any]] = []
 
         def read() -> None:
-            assert process.stdout
-            for line in process.stdout:
+            for line in running.output:
                 progress.append(json.loads(line))  # noqa: PERF401  # as they come
 
         threading.Thread(target=read, daemon=True).start()
-        yield process.pid, progress
+        yield running.pid, progress
 
 
 def _measured(what: str, pid: int, progress: list[dict[str, Any]]) -> list[Row]:

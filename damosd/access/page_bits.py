@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from damosd.access.pagetable import ACCESSED, CHUNK, FRAME, LEVEL_SHIFT, ORDER_MASK, ORDER_SHIFT, PAGE, SHARED
+from damosd.access.pagetable import (
+    ACCESSED,
+    CHUNK,
+    FRAME,
+    LEVEL_SHIFT,
+    ORDER_MASK,
+    ORDER_SHIFT,
+    PAGE,
+    SHARED,
+    SPECIAL,
+)
 from damosd.access.ranges import batches, clip, union
 from damosd.linux.madvise import Advice, process_madvise
 
@@ -105,10 +115,26 @@ def refused(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarr
 
     Raises TargetGoneError.
     """
+    return _any_bit(tables, space, addresses, SHARED)
+
+
+def never_old(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarray:
+    """Tell which of the pages at `addresses` (int64, sorted) nothing makes old, as they are none of RAM: bool.
+
+    Raises TargetGoneError.
+    """
+    return _any_bit(tables, space, addresses, SPECIAL, level=1)
+
+
+def _any_bit(tables: PageTables, space: Space, addresses: np.ndarray, bit: np.int64, level: int = 0) -> np.ndarray:
+    """Tell of which pages the result has `bit`, on a `level` or (0) on any: bool."""
     found = np.zeros(len(addresses), bool)
     for first in range(0, len(addresses), tables.samples):
         part = slice(first, first + tables.samples)
-        found[part] = (tables.inspect(space, addresses[part]) & SHARED) != 0
+        results = tables.inspect(space, addresses[part])
+        found[part] = (results & bit) != 0
+        if level:
+            found[part] &= results >> LEVEL_SHIFT == level
     return found
 
 

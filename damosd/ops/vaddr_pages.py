@@ -15,7 +15,7 @@ import numpy as np
 from damosd.access import page_bits
 from damosd.access.accessed_bit import SHARED_AGING_CPU
 from damosd.access.pagetable import PageTables, Space
-from damosd.access.ranges import union
+from damosd.access.ranges import inside, union
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, process
 from damosd.linux.madvise import Advice, process_madvise
@@ -86,9 +86,7 @@ class VaddrPages(Processes):
 
     def refused(self, target: int, addresses: np.ndarray) -> np.ndarray:
         """Tell which young pages (int64 addresses, sorted) cannot be made old on their own: bool."""
-        known = self._refusing[target]
-        inside = np.searchsorted(known[:, 0], addresses, side="right") - 1
-        found = (inside >= 0) & (addresses < np.append(known[:, 1], 0)[inside])
+        found = inside(addresses, self._refusing[target])
         with self._following(target):
             found |= page_bits.refused(self._tables, self._spaces[target], addresses)
         return found

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from damosd.access.pagetable import ACCESSED, PAGE, UNSEEN, PageTables, Space
+from damosd.access.ranges import inside
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, maps
 from damosd.linux.feature import Feature
@@ -189,23 +190,17 @@ class AccessedBit:
         """Make old what is possible of the listed pages, and note which refuse."""
         target = self._targets[index]
         vectors = self._tables.vectors[first : first + count]
-        vectors = vectors[~_inside(vectors[:, 0], target.refused)]
+        vectors = vectors[~inside(vectors[:, 0], target.refused)]
         errnos = process_madvise(target.pidfd.fd, vectors, Advice.COLD)
         if errnos is not None and (failed := errnos == errno.EINVAL).any():
             # Locked, huge TLB and device memory refuse as whole mappings: do not run into each of their pages.
             ranges = maps.read(target.pidfd.proc).ranges
-            inside = np.searchsorted(ranges[:, 0], vectors[failed, 0], side="right") - 1
-            target.refused = np.unique(np.concatenate((target.refused, ranges[inside[inside >= 0]])), axis=0)
+            mapping = np.searchsorted(ranges[:, 0], vectors[failed, 0], side="right") - 1
+            target.refused = np.unique(np.concatenate((target.refused, ranges[mapping[mapping >= 0]])), axis=0)
         samples = slice(self._offsets[index], self._offsets[index + 1])
         addresses = self._addresses[self._request.checked :][samples]  # of the round that has just begun
         young = (self._tables.results[samples] & ACCESSED) != 0
-        self._states[samples, UNSEEN] |= young & _inside(addresses, target.refused)
-
-
-def _inside(addresses: np.ndarray, ranges: np.ndarray) -> np.ndarray:
-    """Tell which addresses lie in one of `ranges`: int64, shape (n, 2), sorted and disjoint."""
-    index = np.searchsorted(ranges[:, 0], addresses, side="right")
-    return addresses < np.concatenate(([0], ranges[:, 1]))[index]
+        self._states[samples, UNSEEN] |= young & inside(addresses, target.refused)
 
 
 def _age_shared(target: _Target) -> None:

@@ -127,6 +127,15 @@ def refused(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarr
     return found
 
 
+def never_old(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarray:
+    """Tell which of the pages at `addresses` (int64, sorted) nothing makes old: bool. Raises TargetGoneError."""
+    found = np.zeros(len(addresses), bool)
+    for first in range(0, len(addresses), tables.samples):
+        part = slice(first, first + tables.samples)
+        found[part] = (tables.inspect(space, addresses[part]) & FIXED) != 0
+    return found
+
+
 def make_old(
     tables: PageTables, space: Space, mappings: Mappings, ranges: np.ndarray, *, flush: bool = False
 ) -> MadeOld:

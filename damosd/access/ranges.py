@@ -87,6 +87,12 @@ def union(ranges: np.ndarray) -> np.ndarray:
     return joined(np.stack((starts, np.maximum(starts, reach)), axis=1))
 
 
+def inside(addresses: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+    """Tell which of `addresses` (int64) lie in one of `ranges` (int64, (n, 2), sorted and disjoint): bool."""
+    index = np.searchsorted(ranges[:, 0], addresses, side="right")
+    return addresses < np.append(0, ranges[:, 1])[index]
+
+
 def whole(pieces: Pieces, size: int) -> Pieces:
     """Leave in what lies in whole multiples of `size` bytes, which neighbouring pieces may have together."""
     together = joined(pieces.ranges)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Make every page of a process old: /proc/PID/clear_refs.
 
-Unlike MADV_COLD it also reaches pages that several processes map. It costs 8-16 ms of CPU a GiB, takes the whole
-process at once, clears the referenced state that smaps shows, and does not flush the TLB: a page whose translation a
-CPU still caches stays old until that is evicted.
+Unlike MADV_COLD it also reaches pages that several processes map, and locked ones; neither reaches huge TLB pages, the
+zero page and memory of devices. It costs 8-16 ms of CPU a GiB, during which the target cannot map, unmap or fault,
+takes all memory of a kind at once, clears the referenced state that smaps shows, and does not flush the TLB: a page
+whose translation a CPU still caches stays old until that is evicted.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from enum import IntEnum
 from pathlib import Path
 
 from damosd.errors import PrivilegeError, TargetGoneError
@@ -19,13 +21,21 @@ from damosd.linux.feature import Feature
 _TOUCHED_KIB = 4096
 
 
-def make_all_old(proc: str) -> None:
+class Memory(IntEnum):
+    """Which memory of a process is meant. Shared memory, also anonymous, is a file for the kernel."""
+
+    ALL = 1
+    ANONYMOUS = 2
+    FILES = 3
+
+
+def make_all_old(proc: str, memory: Memory = Memory.ALL) -> None:
     """Clear the Accessed bit of all pages of the process whose /proc directory is `proc`.
 
     Raises TargetGoneError, PrivilegeError.
     """
     try:
-        Path(proc, "clear_refs").write_bytes(b"1")
+        Path(proc, "clear_refs").write_bytes(b"%d" % memory)
     except (FileNotFoundError, ProcessLookupError) as error:
         raise TargetGoneError("the process has ended") from error
     except PermissionError as error:

@@ -40,13 +40,19 @@ class Mappings:
         return len(self.ranges)
 
     @cached_property
+    def own(self) -> np.ndarray:
+        """Which mappings are the process's own and not the kernel's: bool, shape (n,)."""
+        return np.array([not name.startswith("[v") for name in self.names], bool)  # vdso, vvar, vsyscall
+
+    @cached_property
     def accessible(self) -> np.ndarray:
         """The ranges that may be accessed and are not the kernel's own: int64, shape (m, 2)."""
-        which = [
-            permissions[:3] != "---" and not name.startswith("[v")  # vdso, vvar, vsyscall
-            for permissions, name in zip(self.permissions, self.names, strict=True)
-        ]
-        return self.ranges[np.array(which, bool)]
+        return self.ranges[self.own & np.array([one[:3] != "---" for one in self.permissions], bool)]
+
+    @cached_property
+    def of_files(self) -> np.ndarray:
+        """Which mappings are of files, or of shared memory, which is one for the kernel: bool, shape (n,)."""
+        return (self.inodes != 0) | np.array([name.startswith("/") for name in self.names], bool)
 
     @cached_property
     def possibly_huge(self) -> np.ndarray:

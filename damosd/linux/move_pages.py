@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,21 @@ def move(pidfd: Pidfd, addresses: np.ndarray, node: int) -> np.ndarray:
     that were. Raises NodeRefusedError, and as `where`.
     """
     return _in_batches(pidfd, addresses, node)
+
+
+def drain_all() -> None:
+    """Let pages that any CPU has made or touched come to their LRU lists now, if the kernel can; `madvise.drain` tells.
+
+    The kernel does that before it moves pages. Ours are where they shall be already.
+    """
+    with mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+        page[0] = 1
+        view = np.frombuffer(page, np.uint8)
+        addresses, status = np.array([view.ctypes.data], np.int64), np.zeros(1, np.int32)
+        del view
+        here = np.zeros(1, np.int32)
+        _syscall(_SYS_MOVE_PAGES, 0, 1, addresses.ctypes.data, None, here.ctypes.data, 0)
+        _syscall(_SYS_MOVE_PAGES, 0, 1, addresses.ctypes.data, here.ctypes.data, status.ctypes.data, _MPOL_MF_MOVE)
 
 
 def _in_batches(pidfd: Pidfd, addresses: np.ndarray, node: int | None) -> np.ndarray:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import mmap
+import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from damosd.errors import TargetGoneError
@@ -49,6 +51,19 @@ def huge_pages_disabled(proc: str) -> bool:
     return bool(re.search(r"^THP_enabled:\s+0$", _read(proc, "status"), re.MULTILINE))
 
 
+def may_run(proc: str) -> bool:
+    """Tell whether a thread of the process runs, or waits for a CPU only. 10 us a thread. Raises TargetGoneError."""
+    try:
+        threads = os.listdir(f"{proc}/task")  # noqa: PTH208  # names are enough
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise TargetGoneError("the process has ended") from error
+    for thread in threads:
+        with suppress(TargetGoneError):  # that thread alone may have ended
+            if _stat(f"{proc}/task/{thread}")[0] == "R":
+                return True
+    return False
+
+
 def _stat(proc: str) -> list[str]:
     """Return the fields of stat after the name, which may hold spaces and parentheses."""
     return _read(proc, "stat").rpartition(")")[2].split()
@@ -58,7 +73,7 @@ def cpu_ns(pid: int) -> int:
     """Return how long all threads of process `pid` have run, in nanoseconds; -1 when it has ended.
 
     By number: the clock of a process has no other name (`clock_getcpuclockid`). A number that is used again gives
-    another figure, no more.
+    another figure, no more. A thread's time is counted when it stops running, and each tick: see `may_run`.
     """
     try:
         return time.clock_gettime_ns(~pid << 3 | 2)  # CPUCLOCK_SCHED

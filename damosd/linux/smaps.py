@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What each mapping was advised about huge pages: the VmFlags of /proc/PID/smaps.
+"""What mappings were advised about huge pages, and other traits of theirs: the VmFlags of /proc/PID/smaps.
 
 Reading it walks all page tables, some 7 ms a GiB: not for every round.
 """
@@ -10,10 +10,14 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from damosd.errors import PrivilegeError, TargetGoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MAPPING = re.compile(
     rb"^([0-9a-f]+)-([0-9a-f]+) (\S+ [0-9a-f]+ \S+ \d+ *.*)\n(?:[A-Z]\w+: .*\n)*?VmFlags:(.*)$", re.MULTILINE
@@ -63,12 +67,31 @@ def parse(text: bytes) -> AdvisedMappings:
 
 def read(proc: str) -> AdvisedMappings:
     """Read them for the process whose /proc directory is `proc`. Raises TargetGoneError, PrivilegeError."""
+    return parse(_text(proc))
+
+
+def with_flags(text: bytes, flags: Iterable[bytes]) -> np.ndarray:
+    """Return the mappings in the text of a smaps file that have one of `flags`: int64, shape (n, 2), bytes."""
+    wanted = set(flags)
+    found = [row[:2] for row in _MAPPING.findall(text) if wanted.intersection(row[3].split())]
+    return np.array([(int(start, 16), int(end, 16)) for start, end in found], np.int64).reshape(-1, 2)
+
+
+def never_old(proc: str) -> np.ndarray:
+    """Return the mappings none of whose pages anything makes old: huge TLB, memory of devices. int64, (n, 2), bytes.
+
+    Raises TargetGoneError, PrivilegeError.
+    """
+    return with_flags(_text(proc), (b"ht", b"pf"))
+
+
+def _text(proc: str) -> bytes:
     try:
-        return parse(Path(proc, "smaps").read_bytes())
+        return Path(proc, "smaps").read_bytes()
     except (FileNotFoundError, ProcessLookupError) as error:
         raise TargetGoneError("the process has ended") from error
     except PermissionError as error:
         raise PrivilegeError(
-            f"what a process's mappings were advised cannot be read: {error.strerror}",
+            f"the traits of a process's mappings cannot be read: {error.strerror}",
             hint="run as root, or with CAP_SYS_PTRACE",
         ) from error

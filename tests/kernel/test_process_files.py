@@ -12,8 +12,10 @@ import pytest
 
 from damosd.errors import TargetGoneError
 from damosd.linux import clear_refs, maps, pagemap, process
+from damosd.linux.clear_refs import Memory
 from damosd.linux.pidfd import Pidfd
 from kernel import truth
+from kernel.programs import until
 from kernel.victims import MIB, PAGE
 
 if TYPE_CHECKING:
@@ -58,6 +60,28 @@ def test_clear_refs(victim: Victim) -> None:
     with Pidfd(victim.pid) as pidfd:
         clear_refs.make_all_old(pidfd.proc)
     assert truth.smaps_bytes(area, "Referenced") == 0
+
+
+def test_clear_refs_of_one_kind(victim: Victim) -> None:
+    """The other stays young; shared memory goes with files."""
+    own, shared = victim.written(MIB), victim.written(MIB, shared=True)
+    with Pidfd(victim.pid) as pidfd:
+        for memory, young, old in ((Memory.FILES, own, shared), (Memory.ANONYMOUS, shared, own)):
+            own.read()
+            shared.read()
+            clear_refs.make_all_old(pidfd.proc, memory)
+            assert truth.smaps_bytes(old, "Referenced") == 0
+            assert truth.smaps_bytes(young, "Referenced") > 0.9 * MIB
+
+
+def test_who_runs_and_who_does_not(victim: Victim) -> None:
+    """A victim runs while it reads, and waits for its next command else."""
+    area = victim.written(MIB)
+    with Pidfd(victim.pid) as pidfd:
+        victim.do("keep_reading", area.start, area.size, PAGE)
+        until(lambda: process.may_run(pidfd.proc), "it runs")
+        victim.do("rest")
+        until(lambda: not process.may_run(pidfd.proc), "it waits")
 
 
 def test_figures(victim: Victim) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.core.attrs import PAGE_SIZE
-from damosd.core.pages.states import HOT, PAGES_A_CHUNK, SHARED, YOUNG, Aged, Pages
+from damosd.core.pages.chunks import PAGES_A_CHUNK, ranges_of
+from damosd.core.pages.states import HOT, SHARED, YOUNG, Aged, Pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ def choose(pages: Pages, pace: Pace, rng: np.random.Generator) -> Choice:
     witnesses = pages.chunks[alone] + pages.witness[alone].astype(np.int64) * PAGE_SIZE
     nr_hot = pages.nr_hot[whole & ~pages.huge].sum(dtype=np.int64) + np.count_nonzero(whole & pages.huge) + len(alone)
     nr_new = pages.nr_new[rows[~pages.huge[rows]]].sum(dtype=np.int64)
-    ranges = np.concatenate((_ranges(pages.chunks[rows], wanted), witnesses[:, np.newaxis] + (0, PAGE_SIZE)))
+    ranges = np.concatenate((ranges_of(pages.chunks[rows], wanted), witnesses[:, np.newaxis] + (0, PAGE_SIZE)))
     return Choice(ranges[np.argsort(ranges[:, 0])], int(nr_new + nr_hot), int(nr_hot))
 
 
@@ -105,14 +106,6 @@ def ask_witnesses(pages: Pages, refused: Callable[[np.ndarray], np.ndarray], rng
     page = np.where(of_shared, (shared.argmax(axis=1) + start) % PAGES_A_CHUNK, pages.witness[rows])
     answer = refused(pages.chunks[rows] + page.astype(np.int64) * PAGE_SIZE)
     pages.retried[rows] = (answer != 0) != of_shared
-
-
-def _ranges(chunks: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the ranges of `wanted` pages, bool (n, 512), of chunks: int64, (n, 2)."""
-    padded = np.zeros((len(chunks), PAGES_A_CHUNK + 2), bool)
-    padded[:, 1:-1] = wanted
-    row, page = np.nonzero(padded[:, 1:] != padded[:, :-1])
-    return (chunks[row] + page * PAGE_SIZE).reshape(-1, 2)
 
 
 def _within(amounts: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

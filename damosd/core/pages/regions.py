@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from damosd.core.attrs import PAGE_SIZE
-from damosd.core.pages.states import HOT, LEVEL, LEVELS, MAX_AGE, MAX_LEVEL, PAGES_A_CHUNK, SHARED, YOUNG, Pages
+from damosd.core.pages.chunks import CHUNK, PAGES_A_CHUNK, positions
+from damosd.core.pages.states import HOT, LEVEL, LEVELS, MAX_AGE, MAX_LEVEL, SHARED, YOUNG, Pages
 
 if TYPE_CHECKING:
     from damosd.core.snapshot import Snapshot
 
-_CHUNK = PAGES_A_CHUNK * PAGE_SIZE
 _EXACT_BITS = 4
 _CHUNKS_AT_ONCE = 256
 
@@ -59,7 +59,7 @@ def runs(pages: Pages) -> Runs:
     border[0] = True
     np.not_equal(key[1:], key[:-1], out=border[1:])
     border[1:] |= since[1:] != since[:-1]
-    border[PAGES_A_CHUNK::PAGES_A_CHUNK] |= pages.chunks[1:] != pages.chunks[:-1] + _CHUNK
+    border[PAGES_A_CHUNK::PAGES_A_CHUNK] |= pages.chunks[1:] != pages.chunks[:-1] + CHUNK
     first = np.flatnonzero(border)
     key, age = key[first], rounded(pages.ages(since[first]))
     start = _address(pages, first)
@@ -84,15 +84,10 @@ def _address(pages: Pages, index: np.ndarray) -> np.ndarray:
 
 def begin_anew(pages: Pages, start: np.ndarray, end: np.ndarray) -> None:
     """Start the ages of all pages from each `start` to `end` (int64 bytes, within known chunks) again at 0."""
-    first, last = _index(pages, start), _index(pages, end - PAGE_SIZE)
+    first, last = positions(pages.chunks, start), positions(pages.chunks, end - PAGE_SIZE)
     count = last - first + 1
     index = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
     pages.since.reshape(-1)[index] = pages.now - pages.base
-
-
-def _index(pages: Pages, addresses: np.ndarray) -> np.ndarray:
-    row = np.searchsorted(pages.chunks, addresses // _CHUNK * _CHUNK)
-    return row * PAGES_A_CHUNK + addresses % _CHUNK // PAGE_SIZE
 
 
 def recall(pages: Pages, known: Runs) -> None:

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.core.attrs import PAGE_SIZE
+from damosd.core.pages.chunks import PAGES_A_CHUNK, kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PAGES_A_CHUNK = 512
 
 # Bits of a page's state. Those that are read have the place that x86 gives them in an entry.
 PRESENT = np.uint8(0x01)
@@ -107,11 +106,7 @@ class Pages:
         if np.array_equal(chunks, self.chunks):
             return
         before = dict(vars(self))
-        place = np.searchsorted(self.chunks, chunks)
-        known = np.zeros(len(chunks), bool)
-        inside = place < len(self.chunks)
-        known[inside] = self.chunks[place[inside]] == chunks[inside]
-        source = place[known]
+        known, source = kept(self.chunks, chunks)
         self._make_columns(len(chunks))
         self.chunks = chunks
         self.since[:] = self.now - self.base

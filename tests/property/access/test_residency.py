@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tables import BASE, CHUNKS, EDGES, NR_CHUNKS, SPACE, Tables
 
-from damosd.access.accessed_bit import _inside
 from damosd.access.pagetable import CHUNK, PAGE, PageTables
+from damosd.access.ranges import inside
 from damosd.access.residency import huge_chunks, measure
 
 
@@ -44,5 +44,5 @@ def test_inside(edges: list[int], addresses: list[int], touching: bool) -> None:
     """An address lies inside when one of the ranges holds it; ends do not belong to a range."""
     step = 1 if touching else 2
     ranges = [(edges[i], edges[i + 1]) for i in range(0, len(edges) - 1, step)]
-    found = _inside(np.array(addresses, np.int64), np.array(ranges, np.int64).reshape(-1, 2))
+    found = inside(np.array(addresses, np.int64), np.array(ranges, np.int64).reshape(-1, 2))
     assert found.tolist() == [any(start <= address < end for start, end in ranges) for address in addresses]

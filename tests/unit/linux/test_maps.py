@@ -53,6 +53,18 @@ def test_the_vsyscall_page_is_left_out() -> None:
     assert len(maps.parse(b"00400000-00452000 r-xp 00000000 08:02 1 /tmp/[vsyscall]\n")) == 1
 
 
+def test_whose_memory_it_is() -> None:
+    """Files, and shared memory, which is one for the kernel even where it shows no number; and what is the kernel's."""
+    found = maps.parse(
+        TEXT
+        + b"7fffb2c3d000-7fffb2c3e000 rw-s 00000000 00:01 0 /SYSV00000000 (deleted)\n"
+        + b"7fffb2c4d000-7fffb2c4e000 rw-p 00000000 00:00 0 [anon:x]\n"
+        + b"7fffb2c5d000-7fffb2c5e000 r-xp 00000000 00:00 0 [vdso]\n"
+    )
+    assert found.of_files.tolist() == [True, False, False, False, True, True, False, True, False, False]
+    assert found.own.tolist() == [True] * 9 + [False]
+
+
 def test_what_may_be_accessed() -> None:
     """Not what is only reserved, nor the kernel's own pages; execute-only memory may."""
     found = maps.parse(

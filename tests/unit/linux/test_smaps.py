@@ -43,6 +43,13 @@ def test_advice_and_kinship() -> None:
     assert len(set(kin)) == 3
 
 
+def test_mappings_with_some_flag() -> None:
+    """One of those asked for is enough; others do not matter."""
+    assert smaps.with_flags(TEXT, [b"nh", b"pf"]).tolist() == [[0x10400000, 0x10600000]]
+    assert smaps.with_flags(TEXT, [b"hg", b"nh"])[:, 0].tolist() == [0x10200000, 0x10400000, 0x10700000]
+    assert smaps.with_flags(TEXT, [b"w"]).shape == (0, 2)
+
+
 def test_own_memory() -> None:
     """What this process advises is found where it did so."""
     with mmap.mmap(-1, 6 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:

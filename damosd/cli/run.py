@@ -148,6 +148,7 @@ def main(args: argparse.Namespace) -> int:
                 on_explain=explainer.keep if explainer else None,
                 on_reload=(lambda: _reload(log, session, args.scheme)) if args.scheme else None,
                 on_guard=partial(tell_change, log),
+                on_limited=lambda pid, how: log.info("overhead", pid=pid, limits=how),
                 on_resolution=lambda resolution, why: log.info("resolution", now=str(resolution), reason=why),
             ),
         )

@@ -50,7 +50,8 @@ class Hooks:
     `on_snapshot` is given every aggregation's snapshot; `on_explain` what the schemes made of every region, whenever
     some were applied; `on_reload` is called upon SIGHUP, which ends the run where there is none; `on_guard` is given
     the name of a scheme whose guard slows it down, pauses it or lets it go on, and the guard's status; `on_resolution`
-    what is monitored from now on, and why.
+    what is monitored from now on, and why; `on_limited` the pid of a target of which less is seen than could be, or
+    more again, and how its overhead limits that.
     """
 
     on_snapshot: Callable[[Snapshot], None] | None = None
@@ -58,6 +59,7 @@ class Hooks:
     on_reload: Callable[[], None] | None = None
     on_guard: Callable[[str, GuardStatus], None] | None = None
     on_resolution: Callable[[Resolution, str], None] | None = None
+    on_limited: Callable[[int, str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +186,25 @@ class Session:
             if self._guards and now >= next_guard:
                 self._guards.look()
                 next_guard = now + _GUARD_S
-            if self._watching.reconsider():
-                self._effects.work_on(self._watching.operations)
+            if self._changes_resolution():
                 next_step = time.monotonic() + self._monitor.interval_us / 1e6
             if now >= next_status or (woken and self._paused):
                 on_status(self.status())
+                self._tell_limits()
                 next_status = max(next_status + status_interval_s, now)
         self.stop("all targets have ended")
+
+    def _changes_resolution(self) -> bool:
+        """Monitor in another way from now on, if that fits the overhead better; tell whether it does."""
+        if not self._watching.reconsider():
+            return False
+        self._effects.work_on(self._watching.operations)
+        return True
+
+    def _tell_limits(self) -> None:
+        if self._hooks.on_limited:
+            for pid, how in self._watching.take_decisions():
+                self._hooks.on_limited(pid, how)
 
     def _asleep_until(self) -> float:
         """Return before when not to sample: while no scheme may do anything, the monitor pauses. Else 0."""

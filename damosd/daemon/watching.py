@@ -20,7 +20,7 @@ from damosd.ops.vaddr import Vaddr
 from damosd.ops.vaddr_pages import VaddrPages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from damosd.core.attrs import Attrs
     from damosd.core.intervals import IntervalsGoal
@@ -79,6 +79,7 @@ class Watching:
         self._next = time.monotonic() + _EVERY_S
         self._look_ns = _LOOK_NS
         self._before = 0
+        self._told: dict[int, int] = {}
         self._pages: VaddrPages | None = None
         self._regions: Vaddr | None = None
         if resolution is Resolution.REGION:
@@ -134,6 +135,15 @@ class Watching:
     def budgets(self) -> Sequence[Budget]:
         """Return what each target has cost, while every page is looked at."""
         return self.monitor.budgets() if isinstance(self.monitor, PageMonitor) else ()
+
+    def take_decisions(self) -> Iterator[tuple[int, str]]:
+        """Yield the pid of each target whose budget limits it by half, or twice, as much as when last told, and how."""
+        for pidfd, budget in zip(self.operations.pidfds, self.budgets(), strict=False):
+            now = budget.every * budget.pace.rotation
+            before = self._told.get(pidfd.pid, 1)
+            if budget.total.read_ns and (now >= 2 * before or 2 * now <= before):
+                self._told[pidfd.pid] = now
+                yield pidfd.pid, budget.reason or "it is not limited any more"
 
     def reconsider(self) -> bool:
         """Change the resolution now and then, where the other fits the overhead better; tell whether it was."""

@@ -138,6 +138,16 @@ def test_a_run_that_looks_at_every_page(touched: Any, tmp_path: Path) -> None:
     assert stat["last_tried_bytes"] >= 48 * MIB
 
 
+def test_what_the_overhead_limits_is_logged(touched: Any) -> None:
+    """And it is in the status, with the reason."""
+    options = ("--resolution", "page", "--aggr", "100ms", "--overhead", "0.1%,50%", "--duration", "3s", "--json")
+    outcome = run("--pid", touched.victim.pid, *options)
+    cost = events(outcome)[-1]["last"]["targets"][0]["cost"]
+    assert cost["every"] > 1
+    assert "ms of CPU time" in cost["limited"]
+    assert f"event=overhead pid={touched.victim.pid}" in outcome.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [

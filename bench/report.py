@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damosd import __version__
+from damosd.linux import damon_sysfs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,16 @@ def machine() -> str:
     return (
         f"{os.cpu_count()} x {cpu[1] if cpu else platform.machine()}, {int(memory[1]) / 2**20:.0f} GiB, "
         f"Linux {platform.release()}, Python {platform.python_version()}, damosd {__version__}, "
-        f"load {os.getloadavg()[0]:.2f}"
+        f"load {os.getloadavg()[0]:.2f}{_beside()}"
     )
+
+
+def _beside() -> str:
+    """Tell of what else clears Accessed bits: pages that it samples may look idle, as it flushes no translations."""
+    try:
+        return ", the kernel's DAMON is on" if damon_sysfs.running() else ""
+    except OSError:
+        return ""
 
 
 def table(rows: list[Row]) -> str:

@@ -44,7 +44,8 @@ class Ratios:
 
     def __str__(self) -> str:
         of_time, of_cpu = spread(self.time), spread(self.cpu)
-        return f"sweeps in a second {of_time} of those alone, in one of CPU time {of_cpu}, {len(self.time)} pairs"
+        pairs = "1 pair" if len(self.time) == 1 else f"{len(self.time)} pairs"
+        return f"sweeps in a second {of_time} of those alone, in one of CPU time {of_cpu}, {pairs}"
 
 
 def spread(values: Sequence[float], digits: int = 4) -> str:

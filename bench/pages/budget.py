@@ -63,7 +63,7 @@ def pagebudget() -> list[Row]:
         Row(
             "the same: target with the daemon, beside the daemon stopped",
             str(ratios),
-            "within 1 % of the time's",
+            "within 1 % of time",
             median(ratios.time) >= 0.99,
         ),
     ]

@@ -100,5 +100,6 @@ def _whole(what: str, workload: Workload, name: str, options: list[str]) -> Row:
     with Daemon(["--pid", str(workload.pid), *options]) as daemon:
         time.sleep(scale.seconds(_SETTLE_S))
         percent = daemon.cpu_percent(scale.seconds(_WINDOW_S))
-        rss = daemon.rss_bytes()
-    return Row(f"{what}: whole daemon, {name}", f"{percent:.2f} % of one CPU, {rss / 2**20:.0f} MiB resident")
+        rss, cost = daemon.rss_bytes(), daemon.statuses[-1]["targets"][0]["cost"]
+    pace = f"; {cost['limited']}" if cost and cost["limited"] else ""
+    return Row(f"{what}: whole daemon, {name}", f"{percent:.2f} % of one CPU, {rss / 2**20:.0f} MiB resident{pace}")

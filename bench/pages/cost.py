@@ -121,7 +121,7 @@ def _busy(what: str, workload: Workload) -> list[Row]:
         Row(
             f"{what}: target with the daemon, beside the daemon stopped",
             str(ratios),
-            "within 1 % of the time's",
+            "within 1 % of time",
             median(ratios.time) >= 0.99,
         ),
     ]

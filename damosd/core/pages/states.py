@@ -206,13 +206,11 @@ class Pages:
         huge = self.huge[rows]
         asked[huge, 1:] = False
         row, page = np.nonzero(asked)
-        touched = np.zeros(shared.shape, bool)
-        if not len(row):
-            return shared, touched
-        shared = shared.copy()
-        answer = refused(self.chunks[rows[row]] + page * PAGE_SIZE)
-        shared[row, page] = answer != 0
-        touched[row, page] = (answer == 1) & self.cleared
+        shared, touched = shared.copy(), np.zeros(shared.shape, bool)
+        if len(row):
+            answer = refused(self.chunks[rows[row]] + page * PAGE_SIZE)
+            shared[row, page] = answer != 0
+            touched[row, page] = (answer == 1) & self.cleared
         for column in (shared, touched):
             column[huge] = column[huge, :1]
         return shared, touched

@@ -71,10 +71,10 @@ def choose(pages: Pages, pace: Pace, rng: np.random.Generator) -> Choice:
     wanted = (kind == YOUNG) | ((kind == (YOUNG | HOT)) & whole[rows, np.newaxis])
     alone = np.flatnonzero(pages.witnessed & ~whole)
     witnesses = pages.chunks[alone] + pages.witness[alone].astype(np.int64) * PAGE_SIZE
-    nr_hot = pages.nr_hot[whole & ~pages.huge].sum(dtype=np.int64) + np.count_nonzero(whole & pages.huge) + len(alone)
-    nr_new = pages.nr_new[rows[~pages.huge[rows]]].sum(dtype=np.int64)
+    nr_hot = _count(pages.nr_hot[whole], pages.huge[whole]) + len(alone)
+    nr_new = _count(pages.nr_new[rows], pages.huge[rows])
     ranges = np.concatenate((ranges_of(pages.chunks[rows], wanted), witnesses[:, np.newaxis] + (0, PAGE_SIZE)))
-    return Choice(ranges[np.argsort(ranges[:, 0])], int(nr_new + nr_hot), int(nr_hot))
+    return Choice(ranges[np.argsort(ranges[:, 0])], nr_new + nr_hot, nr_hot)
 
 
 def _moved(hand: int, looks: int, turn: np.ndarray) -> tuple[np.ndarray, int]:
@@ -106,6 +106,10 @@ def ask_witnesses(pages: Pages, refused: Callable[[np.ndarray], np.ndarray], rng
     page = np.where(of_shared, (shared.argmax(axis=1) + start) % PAGES_A_CHUNK, pages.witness[rows])
     answer = refused(pages.chunks[rows] + page.astype(np.int64) * PAGE_SIZE)
     pages.retried[rows] = (answer != 0) != of_shared
+
+
+def _count(amounts: np.ndarray, huge: np.ndarray) -> int:
+    return int(np.where(huge, amounts > 0, amounts).sum(dtype=np.int64))
 
 
 def _within(amounts: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

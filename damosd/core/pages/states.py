@@ -202,12 +202,11 @@ class Pages:
         """
         huge = self.huge[rows]
         asked[huge, 1:] = False
-        touched = np.zeros(shared.shape, bool)
-        if not asked.any():
-            return shared, touched
-        answer = self._ask(rows, asked, refused)
-        shared = np.where(asked, answer != 0, shared)
-        touched = asked & (answer == 1) & self.cleared
+        shared, touched = shared.copy(), np.zeros(shared.shape, bool)
+        if asked.any():
+            answer = self._ask(rows, asked, refused)
+            shared[asked] = answer[asked] != 0
+            touched = asked & (answer == 1) & self.cleared
         for column in (shared, touched):
             column[huge] = column[huge, :1]
         return shared, touched

@@ -80,7 +80,7 @@ def _measured(what: str, pid: int, progress: list[dict[str, Any]]) -> list[Row]:
     return [
         Row(
             f"{what}: sweeps over the hot part in the time they take, with page monitoring to without",
-            f"{spread(ratios.cpu)}, {len(ratios.cpu)} pairs; {cost['limited'] or 'hot memory made old each second'}",
+            f"{spread(ratios.cpu)}, pairs: {len(ratios.cpu)}; {cost['limited'] or 'hot memory made old each second'}",
             "within 3 %",
             median(ratios.cpu) >= 0.97,
         ),

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -14,8 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from damosd.cli.output import say
+from damosd.cli.targets import called, refuse_ourselves
 from damosd.cli.undo import add_state, log_undone
-from damosd.errors import DamosdError, TargetGoneError, UsageError
+from damosd.errors import DamosdError, UsageError
 from damosd.units import UnitError, format_time_us, parse_percent, parse_time_us
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def main(args: argparse.Namespace) -> int:
             show(status)
             if explainer:
                 for line in explainer.take(session.engine.schemes):
-                    _say(line)
+                    say(line)
 
         summary = session.run(on_status, duration_s=duration_s, status_interval_s=_STATUS_INTERVAL_S)
     _show_summary(args, summary)
@@ -264,21 +265,9 @@ def _targets(args: argparse.Namespace) -> tuple[list[int], subprocess.Popen[byte
             raise DamosdError(f"{args.run_command[0]} cannot be started: {error.strerror}") from error
         return [child.pid], child
     if args.comm:
-        found = _called(args.comm)
-        if not found:
-            raise TargetGoneError(f"no process is called {args.comm!r}", hint="`ps -eo comm` lists the names")
-        return found, None
-    if os.getpid() in args.pid:
-        raise UsageError("damosd does not monitor itself")
+        return called(args.comm), None
+    refuse_ourselves(args.pid)
     return list(dict.fromkeys(args.pid)), None
-
-
-def _called(name: str) -> list[int]:
-    """Return the processes of this name but ourselves. The kernel keeps 15 characters of a name."""
-    import psutil  # noqa: PLC0415  # only this way of naming targets needs it
-
-    found = psutil.process_iter(["name"])
-    return [p.pid for p in found if p.pid != os.getpid() and (p.info["name"] or "")[:15] == name[:15]]
 
 
 def _warn(log: Any, schemes: list[Scheme], *, dry_run: bool) -> None:
@@ -311,7 +300,7 @@ def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Status], None
     if args.json:
         from damosd.report.status import as_json  # noqa: PLC0415  # only --json needs it
 
-        return lambda status: _say(json.dumps(as_json("status", status)))
+        return lambda status: say(json.dumps(as_json("status", status)))
     if sys.stdout and sys.stdout.isatty() and not args.explain:  # there is none when it was closed
         from rich.live import Live  # noqa: PLC0415  # only a terminal shows a table
 
@@ -322,31 +311,15 @@ def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Status], None
 
     from damosd.report.text import status_line  # noqa: PLC0415  # not for --help
 
-    return lambda status: _say(status_line(status))
-
-
-def _say(text: str) -> None:
-    """Write to stdout. Raise DamosdError where that fails, BrokenPipeError where only the reader has gone."""
-    try:
-        if isinstance(raw := getattr(sys.stdout, "buffer", None), io.RawIOBase):  # PYTHONUNBUFFERED
-            rest = memoryview(f"{text}\n".encode(errors="backslashreplace"))
-            while rest:  # a signal may end a write early, and print() would leave it at that
-                rest = rest[raw.write(rest) or 0 :]
-        else:
-            print(text, flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or it would be tried again at the exit
-        raise DamosdError(f"stdout cannot be written: {error.strerror}") from error
+    return lambda status: say(status_line(status))
 
 
 def _show_summary(args: argparse.Namespace, summary: Summary) -> None:
     if args.json:
         from damosd.report.status import as_json  # noqa: PLC0415  # only --json needs it
 
-        _say(json.dumps(as_json("summary", summary)))
+        say(json.dumps(as_json("summary", summary)))
         return
     from damosd.report.text import summary_lines  # noqa: PLC0415  # not for --help
 
-    _say("\n".join(summary_lines(summary)))
+    say("\n".join(summary_lines(summary)))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,15 @@ def victim(new_victim: Callable[[], Victim]) -> Victim:
 def another(new_victim: Callable[[], Victim]) -> Victim:
     """A second victim."""
     return new_victim()
+
+
+@pytest.fixture
+def idle() -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that sleeps."""
+    process = subprocess.Popen(["sleep", "600"])
+    yield process
+    process.kill()
+    process.wait()
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_many_pages_in_one_go_flush_all(victim: Victim, hands: Callable[[Victim]
 
 def test_two_pages_far_from_others_are_made_old_in_one_go(victim: Victim, hands: Callable[[Victim], Hands]) -> None:
     """When a flush is wanted, and not else: then what lies between them is left alone."""
-    area = victim.written(4 * MIB)
+    area = victim.written(MIB)
     held = hands(victim)
     ends = [(area.start, area.start + PAGE), (area.end - PAGE, area.end)]
     held.make_old((area.start, area.end))

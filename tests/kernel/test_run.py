@@ -20,7 +20,7 @@ import damosd
 from kernel.victims import MIB, Victim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from bench.lab.zram import ZramSwap
 
@@ -57,15 +57,6 @@ def events(outcome: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 def state_of(pid: int) -> str:
     """Return a process's state letter, T when it is stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-
-
-@pytest.fixture
-def idle() -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process that sleeps."""
-    process = subprocess.Popen(["sleep", "600"])
-    yield process
-    process.kill()
-    process.wait()
 
 
 def test_a_pid_without_process_is_told(idle: subprocess.Popen[bytes]) -> None:

@@ -129,7 +129,7 @@ class Gauge:
 
     def _look_at_all(self, window: int) -> None:
         self._mappings = self._space.mapped()
-        self._pages.fit(self._space.chunks(self._mappings))
+        self._pages.fit(self._space.chunks())
         for rows, seen, _ in self._look(self._own()):
             self._pages.take(rows, seen, window)
 

@@ -67,9 +67,9 @@ class VaddrWhole(Processes):
             raise TargetGoneError(f"process {self.pidfd.pid} has ended")
         return mappings
 
-    def chunks(self, mappings: Mappings) -> np.ndarray:
+    def chunks(self) -> np.ndarray:
         """Return which 2 MiB chunks have any memory: int64 addresses, sorted."""
-        return page_bits.populated(self._tables, self._space, mappings.ranges[mappings.own])
+        return page_bits.populated(self._tables, self._space)
 
     def look(self, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Look at all pages of `chunks`, some chunks at a time; see `page_bits.look`."""
@@ -83,7 +83,7 @@ class VaddrWhole(Processes):
         """Tell which young pages (int64, sorted) cannot be made old on their own, for all that is known: bool."""
         if not self._tables.tells_sharing:
             return np.ones(len(addresses), bool)
-        return page_bits.refused(self._tables, self._space, addresses)
+        return page_bits.refused(self._tables, self._space, addresses) != 0
 
     def never_old(self, addresses: np.ndarray) -> np.ndarray:
         """Tell which young pages (int64, sorted) nothing makes old: bool."""

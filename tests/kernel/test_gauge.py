@@ -244,7 +244,7 @@ def test_whatever_fails_an_idle_target_accesses_nothing(
     victim: Victim, watched: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What stays young of one that sleeps was not accessed, also where it is not known why it stays so."""
-    nothing_done = MadeOld(0, flushed=False, refused=np.zeros((0, 2), np.int64))
+    nothing_done = MadeOld(0, flushed=False, refused=np.zeros((0, 2), np.int64), unknown=False)
     monkeypatch.setattr(page_bits, "make_old", lambda *_, **__: nothing_done)
     monkeypatch.setattr(clear_refs, "make_all_old", lambda *_: None)
     area = victim.written(SOME // 4)

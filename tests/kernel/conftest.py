@@ -13,7 +13,10 @@ import pytest
 
 from bench.lab.huge_pages import thp_mode
 from bench.lab.zram import ZramSwap, zram_swap
+from damosd.access import accessed_bit
 from damosd.linux import swap, thp
+from damosd.ops import vaddr_pages
+from kernel.page_watch import PageWatch
 from kernel.rounds import Rounds
 from kernel.victims import MIB, Victim
 
@@ -108,3 +111,23 @@ def no_swap() -> None:
     """Skip where the machine has swap: whether there is any cannot be changed for one process alone."""
     if swap.active():
         pytest.skip("needs a machine without swap")
+
+
+@pytest.fixture
+def watch_pages() -> Iterator[Callable[..., PageWatch]]:
+    """Return a function that monitors all pages of victims until the test ends."""
+    with ExitStack() as stack:
+        yield lambda *victims, **options: stack.enter_context(PageWatch([one.pid for one in victims], **options))
+
+
+@pytest.fixture
+def shared_pages_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the page monitor use clear_refs whenever it would help, whatever that costs."""
+    monkeypatch.setattr(vaddr_pages, "SHARED_AGING_CPU", 1e9)
+
+
+@pytest.fixture
+def no_clearing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing use clear_refs."""
+    monkeypatch.setattr(accessed_bit, "_age_shared", lambda _: None)
+    monkeypatch.setattr(vaddr_pages.VaddrPages, "make_all_old", lambda *_: False)

@@ -56,12 +56,6 @@ class Calls:
         return result
 
 
-@pytest.fixture
-def no_clearing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing use clear_refs."""
-    monkeypatch.setattr(accessed_bit, "_age_shared", lambda _: None)
-
-
 @pytest.mark.parametrize("huge", [False, True])
 def test_idle_pages_never_count(victim: Victim, rounds_on: Callable[..., Rounds], huge: bool) -> None:
     """They were touched before the first round only."""

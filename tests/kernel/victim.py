@@ -8,11 +8,13 @@ It needs nothing but the standard library, so that it starts fast and runs anywh
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import mmap
 import os
 import random
 import signal
+import struct
 import sys
 import threading
 from typing import Any
@@ -20,17 +22,21 @@ from typing import Any
 PAGE = mmap.PAGESIZE
 HUGE = 512 * PAGE
 MAP_FIXED_NOREPLACE = 0x100000
+MAP_HUGETLB, MAP_HUGE_SHIFT = 0x40000, 26
 PR_SET_PDEATHSIG = 1
 PR_SET_THP_DISABLE = 41
-SYS_EXIT = 60
-MADV_COLD = 20
+SYS_EXIT, SYS_PERF_EVENT_OPEN, SYS_USERFAULTFD = 60, 298, 323
+MADV_DONTFORK, MADV_COLD = 10, 20
+PERF_TYPE_SOFTWARE, PERF_COUNT_SW_DUMMY = 1, 9
+UFFD_API, UFFD_FEATURE_WP, UFFD_FAULT_WP, UFFD_MISSING, UFFD_WP = 0xAA, 1, 2, 1, 2
+UFFDIO_API, UFFDIO_REGISTER, UFFDIO_COPY, UFFDIO_WRITEPROTECT = 0xC018AA3F, 0xC020AA00, 0xC028AA03, 0xC018AA06
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 libc.sbrk.restype = ctypes.c_void_p
 libc.sbrk.argtypes = [ctypes.c_ssize_t]
-for name in ("munmap", "mlock"):
+for name in ("munmap", "mlock", "munlock"):
     getattr(libc, name).argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 for name in ("mprotect", "madvise"):
     getattr(libc, name).argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
@@ -75,6 +81,60 @@ def map_memory(size: int, shared: bool, path: str, address: int) -> int:
         os.close(fd)
 
 
+def map_huge_tlb(size: int, page_size: int) -> int:
+    """Map pages from the pool of huge pages of one size."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_HUGETLB
+    return _map(size, flags | page_size.bit_length() - 1 << MAP_HUGE_SHIFT)
+
+
+def map_descriptor(kind: str, size: int, shared: bool) -> int:
+    """Map a memfd, or /dev/zero."""
+    fd = os.memfd_create("victim") if kind == "memfd" else os.open("/dev/zero", os.O_RDWR)
+    if kind == "memfd":
+        os.ftruncate(fd, size)
+    return _map(size, mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE, fd=fd)
+
+
+def map_ring() -> int:
+    """Map two pages of the kernel's: the ring of a performance event that never happens."""
+    attributes = struct.pack("IIQ48x", PERF_TYPE_SOFTWARE, 64, PERF_COUNT_SW_DUMMY)
+    fd = _checked(libc.syscall(SYS_PERF_EVENT_OPEN, attributes, 0, -1, -1, 0))
+    return _map(2 * PAGE, mmap.MAP_SHARED, fd=fd)
+
+
+def map_with_faults(size: int, missing: bool) -> int:
+    """Map memory whose faults another process serves.
+
+    Either its content comes only from there, as `fill` with seed 1 would write it; or it has this content, and every
+    first write to a page waits for that process.
+    """
+    fd = _checked(libc.syscall(SYS_USERFAULTFD, os.O_CLOEXEC))
+    fcntl.ioctl(fd, UFFDIO_API, bytearray(struct.pack("QQQ", UFFD_API, UFFD_FEATURE_WP, 0)))
+    start = _map(size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    _checked(libc.madvise(start, size, MADV_DONTFORK))
+    if os.fork() == 0:
+        _end_with_parent()
+        _serve_faults(fd, start)
+    if not missing:
+        fill(start, size, 1)
+    mode = UFFD_MISSING if missing else UFFD_WP
+    fcntl.ioctl(fd, UFFDIO_REGISTER, bytearray(struct.pack("QQQQ", start, size, mode, 0)))
+    if not missing:
+        fcntl.ioctl(fd, UFFDIO_WRITEPROTECT, bytearray(struct.pack("QQQ", start, size, 1)))
+    return start
+
+
+def _serve_faults(fd: int, start: int) -> None:
+    while True:
+        flags, address = struct.unpack("8xQQ8x", os.read(fd, 32))
+        page = address // PAGE * PAGE
+        if flags & UFFD_FAULT_WP:
+            fcntl.ioctl(fd, UFFDIO_WRITEPROTECT, bytearray(struct.pack("QQQ", page, PAGE, 0)))
+            continue
+        content = ctypes.create_string_buffer(_content(1, (page - start) // PAGE), PAGE)
+        fcntl.ioctl(fd, UFFDIO_COPY, bytearray(struct.pack("QQQQQ", page, ctypes.addressof(content), PAGE, 0, 0)))
+
+
 def map_many(count: int) -> list[int]:
     """Make mappings of two pages that the kernel cannot join, one after the other; return start and size of all."""
     size = 2 * PAGE * count
@@ -103,6 +163,11 @@ def protect(start: int, size: int, protection: int) -> None:
 def lock(start: int, size: int) -> None:
     """Lock memory."""
     _checked(libc.mlock(start, size))
+
+
+def unlock(start: int, size: int) -> None:
+    """Unlock memory."""
+    _checked(libc.munlock(start, size))
 
 
 def advise(start: int, size: int, advice: int) -> None:
@@ -136,6 +201,16 @@ def read(start: int, size: int, step: int) -> None:
 def write(start: int, size: int, step: int) -> None:
     """Write a byte every `step` bytes."""
     _view(start, size)[::step] = bytes(range(1, 252)) * (size // step // 251) + bytes(size // step % 251)
+
+
+def touch(start: int, numbers: list[int], writing: bool) -> None:
+    """Read or write a byte of each of some pages, given by number."""
+    view = _view(start, (max(numbers) + 1) * PAGE)
+    for number in numbers:
+        if writing:
+            view[number * PAGE] = number & 0xFF
+        else:
+            view[number * PAGE]
 
 
 def flush() -> None:
@@ -200,6 +275,18 @@ def keep_mapping(size: int) -> None:
             write(start, size, PAGE)
         for start in starts[::2] + starts[1::2]:
             unmap(start, size)
+
+    _begin(storm)
+
+
+def keep_forking() -> None:
+    """Start children that end at once, again and again, until told to rest."""
+
+    def storm() -> None:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
 
     _begin(storm)
 

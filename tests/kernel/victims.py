@@ -142,6 +142,10 @@ class Area:
         """Write a byte of every page."""
         self.victim.do("write", self.start, self.size, step)
 
+    def touch(self, which: np.ndarray, *, writing: bool = False) -> None:
+        """Read or write a byte of some pages (bool, one per page)."""
+        self.victim.do("touch", self.start, np.flatnonzero(which).tolist(), writing)
+
     def fill(self, seed: int = 1) -> None:
         """Write content that can be checked."""
         self.victim.do("fill", self.start, self.size, seed)

@@ -162,13 +162,12 @@ class Pages:
         asked = young & was & (self.retried[rows, np.newaxis] | (~hot & np.where(shared, self.cleared, made_old)))
         shared, proven_shared = self._which_shared(rows, asked, shared, refused)
         hot &= shared == ((old & SHARED) != 0)
-        made_old &= ~shared
 
         # Pages that can be made old: HOT once they are young again; idle once they are not, if that was our doing.
         again = was & ~young & ~made_old & present
         stays_young = young | (again & ~shared)
         self.doubtful |= bool(again.any())
-        proven = young & was & (made_old | hot)
+        proven = young & (made_old | hot)
         # Others tell something when they come to be young, or stay old: those may be in a cache for one look.
         told = hot | proven_shared | (~was if self.flushed else young & ~was)
         waits = shared & ~young & (was | (not self.flushed))
@@ -186,7 +185,6 @@ class Pages:
             state |= old & LEVEL
         self.state[rows] = state
         self.suspect[rows] = self.witnessed[rows] & ~young[np.arange(len(rows)), self.witness[rows]]
-        self.retried[rows] = False
         self._tally(rows, state, rng)
 
     def _which_shared(
@@ -271,8 +269,7 @@ class Pages:
         if self.count is None:
             return
         unknown = (self.state & np.uint8(SHARED | HOT)) == SHARED
-        counts = np.minimum(self.count, looks)
-        levels = self._levels(looks)[counts]
+        levels = self._levels(looks)[self.count]
         before = _LEVEL_OF[self.state]
         changed = (levels != before) & ~unknown
         self.since[changed] = self.now - self.base

@@ -66,6 +66,16 @@ def assert_exact(told: Told, touched: np.ndarray) -> None:
     assert np.count_nonzero(told.cold & touched) <= 2
 
 
+def in_turn(*steps: Callable[[], object]) -> Callable[[], None]:
+    """Return one step that makes several, one after the other."""
+
+    def make() -> None:
+        for step in steps:
+            step()
+
+    return make
+
+
 class PageWatch:
     """Monitors all pages of the processes `pids` from now on; a look tells at once what was done before it."""
 

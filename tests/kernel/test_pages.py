@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import pytest
 
 from damosd.core.pages.budget import Overhead
 from kernel import truth
-from kernel.page_watch import ENOUGH, NEARLY_ALL, SETTLED, assert_exact
+from kernel.page_watch import ENOUGH, NEARLY_ALL, SETTLED, assert_exact, in_turn
 from kernel.victims import HUGE, MIB, PAGE
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def test_random_pages(victim: Victim, watch_pages: Callable[..., PageWatch], wri
     for share in (0.5, 0.01, 0.9, 0.1, 0.001, 0.3):
         touched = rng.random(len(area.pages)) < share
         touched[rng.integers(0, len(touched))] = True
-        seen.look(1, lambda touched=touched: area.touch(touched, writing=writing))
+        seen.look(1, partial(area.touch, touched, writing=writing))
         assert_exact(seen.told(area), touched)
 
 
@@ -126,7 +127,7 @@ def test_huge_pages_among_small_ones(
     touched[512 - 3 : 1024] = touched[4 * 512 : 4 * 512 + 7] = True
     seen = watch_pages(victim)
     for _ in range(5):
-        seen.look(1, lambda: [part.write() for part in hot])
+        seen.look(1, in_turn(*(part.write for part in hot)))
     assert_exact(seen.told(area), touched)
     assert truth.smaps_bytes(area, "AnonHugePages") == 2 * HUGE
     assert truth.vmstat("thp_split_page") == splits
@@ -157,7 +158,7 @@ def test_several_samples_in_an_aggregation(victim: Victim, watch_pages: Callable
     always, sometimes = area.part(0, MIB), area.part(2 * MIB, 3 * MIB)
     for aggregation in range(1, 4):
         for sample in range(4):
-            seen.look(1, lambda sample=sample: (always.read(), sample % 2 and sometimes.read()))
+            seen.look(1, in_turn(always.read, *([sometimes.read] if sample % 2 else [])))
         assert (seen.told(always).nr_accesses == 4).mean() > NEARLY_ALL
         assert (seen.told(sometimes).nr_accesses == 2).mean() > NEARLY_ALL
         rest = seen.told(area.part(4 * MIB, 8 * MIB))
@@ -170,7 +171,7 @@ def test_two_targets(victim: Victim, another: Victim, watch_pages: Callable[...,
     first = victim.written(4 * MIB)
     second = another.written(4 * MIB, address=first.start)
     seen = watch_pages(victim, another)
-    seen.look(SETTLED + 1, lambda: (first.part(0, MIB).read(), second.part(MIB, 3 * MIB).read()))
+    seen.look(SETTLED + 1, in_turn(first.part(0, MIB).read, second.part(MIB, 3 * MIB).read))
     numbers = np.arange(1024)
     assert_exact(seen.told(first, 0), numbers < 256)
     assert_exact(seen.told(second, 1), (numbers >= 256) & (numbers < 768))
@@ -186,9 +187,9 @@ def test_memory_of_several_processes(
     seen = watch_pages(victim)
     seen.look(1, hot.read)
     assert seen.told(area).unknown.mean() > NEARLY_ALL
-    seen.look(5, lambda: (hot.read(), victim.do("flush")))
+    seen.look(5, in_turn(hot.read, partial(victim.do, "flush")))
     assert_exact(seen.told(area), numbers < 256)
-    seen.look(5, lambda: (area.part(2 * MIB, 3 * MIB).read(), victim.do("flush")))
+    seen.look(5, in_turn(area.part(2 * MIB, 3 * MIB).read, partial(victim.do, "flush")))
     assert_exact(seen.told(area), numbers // 256 == 2)
 
 

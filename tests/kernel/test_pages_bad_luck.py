@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,9 @@ from damosd.ops import vaddr_pages
 from damosd.ops.vaddr_pages import VaddrPages
 from kernel import truth
 from kernel.acting import act
-from kernel.page_watch import NEARLY_ALL, SETTLED, PageWatch, assert_exact
+from kernel.page_watch import NEARLY_ALL, SETTLED, PageWatch, assert_exact, in_turn
 from kernel.programs import Program, built, until
-from kernel.victims import HUGE, MIB, PAGE, Area
+from kernel.victims import MIB, PAGE, Area
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +59,7 @@ class Used:
     def hold(self, seen: PageWatch, rounds: int, meanwhile: Callable[[], object] = a_while) -> None:
         """Let rounds pass in each of which the hot part is read: it is never called cold."""
         for _ in range(rounds):
-            seen.look(1, lambda: (meanwhile(), self.hot.read()))
+            seen.look(1, in_turn(meanwhile, self.hot.read))
             assert seen.monitor.running
             assert np.count_nonzero(seen.told(self.hot).cold) <= 2
 
@@ -228,10 +229,10 @@ def test_locked_memory(victim: Victim, used: Used, watch_pages: Watching, shared
     seen = watch_pages(victim)
     used.hold(seen, 8, lambda: victim.do("flush"))
     used.assert_exact(seen)
-    seen.look(5, lambda: (used.rest.read(), victim.do("flush")))
+    seen.look(5, in_turn(used.rest.read, partial(victim.do, "flush")))
     assert_exact(seen.told(used.area), numbers(used.area) >= 1024)
     victim.do("unlock", used.area.start, used.area.size)
-    seen.operations.make_all_old = lambda _target: False  # type: ignore[method-assign]
+    seen.operations.make_all_old = lambda target, part: False  # type: ignore[method-assign]
     used.hold(seen, RETRY_TURNS + 4, lambda: None)
     used.assert_exact(seen)
     assert used.area.intact()
@@ -267,7 +268,7 @@ def test_memory_whose_faults_another_process_serves(victim: Victim, watch_pages:
     rng = np.random.default_rng(3)
     for _ in range(6):
         touched = rng.random(1024) < 0.2
-        seen.look(1, lambda touched=touched: (area.touch(touched), victim.settle()))
+        seen.look(1, in_turn(partial(area.touch, touched), victim.settle))
     assert_exact(seen.told(area), touched)
     assert area.intact()
     seen.look(3, lambda: area.part(0, MIB).read())
@@ -451,7 +452,7 @@ def test_a_target_that_is_killed_in_the_middle(
 
     left = in_the_middle(seen.operations, step, kill, monkeypatch)
     while left:
-        seen.look(1, lambda: (first.hot.read(), first.area.write()))
+        seen.look(1, in_turn(first.hot.read, first.area.write))
     seen.look(2, second.hot.read)
     assert victim.process.poll() == -signal.SIGKILL
     assert seen.monitor.running

@@ -7,6 +7,7 @@ Nothing in here knows how damosd keeps what it knows.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Chunk:
         """
         elsewhere = False
         answers = {
-            number: ask(page, seen[number], cases[number], lambda number=number: refusal(number))
+            number: ask(page, seen[number], cases[number], partial(refusal, number))
             for number, page in self.pages.items()
             if not (self.huge and number)
         }

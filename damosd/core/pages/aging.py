@@ -104,6 +104,7 @@ def ask_witnesses(pages: Pages, refused: Callable[[np.ndarray], np.ndarray], rng
     state = np.roll(pages.state[rows], -start, axis=1)
     shared = (state & np.uint8(YOUNG | SHARED)) == (YOUNG | SHARED)
     page = np.where(of_shared, (shared.argmax(axis=1) + start) % PAGES_A_CHUNK, pages.witness[rows])
+    page[pages.huge[rows]] = 0
     answer = refused(pages.chunks[rows] + page.astype(np.int64) * PAGE_SIZE)
     pages.retried[rows] = (answer != 0) != of_shared
 

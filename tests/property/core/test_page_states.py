@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 from unittest.mock import patch
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from support.page_reference import ABSENT, IN_SWAP, OLD, TOUCHED, Case, Seen, Space
 
 from damosd.core.pages import aging, states
-from damosd.core.pages.aging import Pace, choose
+from damosd.core.pages.aging import Pace, ask_witnesses, choose
 from damosd.core.pages.states import Aged, Pages
 
 PAGE, CHUNK = 4096, 512 * 4096
@@ -133,7 +134,7 @@ class Double:
             elsewhere |= model.chunks[address].look(
                 defaultdict(lambda: ABSENT, look.view.seen(chunk)),
                 cases(pages, row),
-                lambda number, chunk=chunk: look.view.refusal(chunk, number),
+                partial(look.view.refusal, chunk),
                 model.now,
                 count=model.samples > 1,
             )
@@ -174,6 +175,7 @@ class Double:
         """Make old."""
         self.pages.looks += 1
         choose(self.pages, look.pace, self.rng)
+        ask_witnesses(self.pages, lambda asked: self._refused(look, asked), self.rng)
         self.pages.flushed, self.pages.cleared = look.made == "flushed", look.made == "cleared"
 
     def compare(self) -> None:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from damosd.core.pages import states
-from damosd.core.pages.aging import Pace, choose
+from damosd.core.pages.aging import Pace, ask_witnesses, choose
 from damosd.core.pages.regions import runs
 from damosd.core.pages.states import PRESENT, SWAPPED, YOUNG, Pages
 
 CHUNK = 512 * 4096
-OLD, TOUCHED = PRESENT, PRESENT | YOUNG
+OLD, TOUCHED, OUT = int(PRESENT), int(PRESENT | YOUNG), int(SWAPPED)
 ALONE, TOGETHER, NEVER = 0, 1, 2
 ALWAYS, RARELY = Pace(), Pace(rotation=256, witness=256)
 
@@ -31,7 +31,7 @@ class OnePage:
         self.pages.turn[:] = 63  # whether it can be made old is not asked for its own sake in these tests
         self._take(first, ALONE)
         self.pages.settle()
-        self._choose("flushed")
+        self._choose("flushed", ALONE)
 
     def _take(self, seen: int, answer: int) -> None:
         def refused(addresses: np.ndarray) -> np.ndarray:
@@ -44,16 +44,19 @@ class OnePage:
         self.pages.advance(self.pages.now + 1)
         self.pages.take(0, row, np.zeros(1, bool), refused, self.rng)
 
-    def _choose(self, made: str, pace: Pace = ALWAYS) -> None:
+    def _choose(self, made: str, answer: int, pace: Pace = ALWAYS) -> None:
         choose(self.pages, pace, self.rng)
+        ask_witnesses(self.pages, lambda addresses: np.full(len(addresses), answer, np.uint8), self.rng)
         self.pages.flushed, self.pages.cleared, self.pages.doubtful = made == "flushed", made == "cleared", False
 
-    def look(self, seen: int, answer: int = ALONE, then: str = "flushed", pace: Pace = ALWAYS) -> tuple[int, int, bool]:
-        """Return what is said after a look, before it is made old."""
+    def look(
+        self, seen: int, answer: int = ALONE, then: str = "flushed", pace: Pace = ALWAYS, later: int | None = None
+    ) -> tuple[int, int, bool]:
+        """Return what is said after a look, before it is made old; `later` is answered then."""
         self._take(seen, answer)
         table = runs(self.pages)
         self.doubtful = self.pages.doubtful
-        self._choose(then, pace)
+        self._choose(then, answer if later is None else later, pace)
         return int(table.nr_accesses[0]), int(table.age[0]), bool(table.observed[0])
 
 
@@ -104,7 +107,7 @@ def test_a_page_whose_translation_may_be_cached() -> None:
 
 def test_a_page_that_leaves() -> None:
     """Whether to swap or for ever, it is idle at once, and accessed when it is back."""
-    for gone in (SWAPPED, np.uint8(0)):
+    for gone in (OUT, 0):
         page = OnePage(TOUCHED)
         page.look(TOUCHED)
         assert page.look(gone) == (0, 0, True)
@@ -167,7 +170,7 @@ def test_a_shared_page_is_asked_about_anew() -> None:
     page.look(TOUCHED, TOGETHER)
     page.look(TOUCHED, TOGETHER)
     page.pages.looks = 63
-    page.look(TOUCHED, TOGETHER)
+    page.look(TOUCHED, TOGETHER, later=ALONE)
     assert page.look(TOUCHED, ALONE) == (1, 0, True)
     assert page.look(OLD) == (0, 0, True)
 
@@ -178,7 +181,7 @@ def test_a_hot_page_that_is_shared_now() -> None:
     page.look(TOUCHED)
     assert page.look(TOUCHED, TOGETHER) == (1, 1, True)
     page.pages.looks = 63
-    assert page.look(TOUCHED, TOGETHER) == (1, 2, True)
+    assert page.look(TOUCHED, later=TOGETHER) == (1, 2, True)
     assert page.look(TOUCHED, TOGETHER) == (1, 3, False)
 
 

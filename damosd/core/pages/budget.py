@@ -66,13 +66,15 @@ def intervals_needed(look_ns: Sequence[float], overhead: Overhead, sample_ns: in
 class Spent:
     """What a round took: our CPU time in nanoseconds by part, and what was made old.
 
-    `read`: page tables and mappings; `compute`: finding out what that means; `age`: making old. `nr_pages` made old,
-    `nr_hot` of them HOT, in `nr_ranges`.
+    `read`: page tables and mappings; `compute`: finding out what that means; `age`: making old; `clear`: making all old
+    for the sake of shared pages, which has a limit of its own. `nr_pages` made old, `nr_hot` of them HOT, in
+    `nr_ranges`.
     """
 
     read_ns: int = 0
     compute_ns: int = 0
     age_ns: int = 0
+    clear_ns: int = 0
     nr_pages: int = 0
     nr_hot: int = 0
     nr_ranges: int = 0
@@ -97,7 +99,8 @@ class Spent:
 class Budget:
     """The budget of one target. `every`: sampling intervals from one look to the next; `pace` of making old.
 
-    `reason` tells what the budget makes different from monitoring at its best, or is empty.
+    `reason` tells what the budget makes different from monitoring at its best, or is empty. `look_ns` and `round_ns`
+    are what a look takes at present, without and with making old.
     """
 
     every: int = 1
@@ -105,6 +108,7 @@ class Budget:
     reason: str = ""
     total: Spent = field(default_factory=Spent)
     look_ns: float = 0.0
+    round_ns: float = 0.0
     _scale: float = 1.0
 
     def note(self, spent: Spent, looks: int) -> None:
@@ -113,6 +117,8 @@ class Budget:
         if looks < _UNLIMITED_LOOKS:
             return
         self.look_ns = spent.look_ns if not self.look_ns else 0.75 * self.look_ns + 0.25 * spent.look_ns
+        round_ns = spent.look_ns + spent.age_ns
+        self.round_ns = round_ns if not self.round_ns else 0.75 * self.round_ns + 0.25 * round_ns
         guess = spent.nr_pages * _PAGE_NS + spent.nr_ranges * _RANGE_NS
         if guess > 50 * _RANGE_NS:
             self._scale = 0.75 * self._scale + 0.25 * spent.age_ns / guess

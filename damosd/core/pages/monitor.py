@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from damosd.core.pages.operations import PageOperations
 
 MAX_SAMPLES = 20
+_LEAST_CPU = 1e-9
 _MOST_FLUSHES = 3
 _ASLEEP_LOOKS = 10
 """Also what sleeps is looked at once in so many rounds: others may share its memory, or take it away."""
@@ -235,12 +236,13 @@ class PageMonitor:
             # Where there is nothing to flush by, the target has hardly run, and what was cached is forgotten in time.
             pages.flushed = not flush or flushed or target.flushes >= _MOST_FLUSHES
         pages.doubtful = False
+        spent.age_ns += lap()
         # Not before a look has told what came of the last time: pages that go idle would be in doubt for ever.
         shared = int(pages.nr_shared.sum(dtype=np.int64)) if exact else 0
         pages.cleared = shared > 0 and operations.make_all_old(one, shared / pages.state.size)
         if pages.cleared:
             pages.flushed = False
-        spent.age_ns += lap()
+        spent.clear_ns += lap()
 
     def _aggregate(self, target: _Target) -> None:
         """End an aggregation interval once it is over."""
@@ -256,14 +258,15 @@ class PageMonitor:
         if not valid:
             return
         sample_ns = self.attrs.sample_us * 1000
-        needed = sum(min(target.budget.look_ns / sample_ns, self.overhead.cpu) for target in valid)
-        part = min(self.overhead.total_cpu / needed, 1.0) if needed else 1.0
-        for target in valid:
+        needs = [min(target.budget.round_ns / sample_ns, self.overhead.cpu) for target in valid]
+        most = self.overhead.total_cpu / sum(needs) if sum(needs) > self.overhead.total_cpu else None
+        for target, need in zip(valid, needs, strict=True):
             if target.next_look > self.passed:
                 continue
             pages = target.pages
             hot = int(np.count_nonzero(pages.nr_hot)), int(pages.nr_hot.sum(dtype=np.int64))
-            target.budget.plan(self.overhead, part * self.overhead.cpu, sample_ns, pages.looks, hot)
+            cpu = self.overhead.cpu if most is None else max(most * need, _LEAST_CPU)
+            target.budget.plan(self.overhead, cpu, sample_ns, pages.looks, hot)
             target.next_look = self.passed + target.budget.every
         self._next_step = min(target.next_look for target in valid)
         if self._schemes is not None:

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""When the page monitor looks at which target, by a clock that tells what looks take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from damosd.core.attrs import Attrs
+from damosd.core.pages.budget import Overhead
+from damosd.core.pages.monitor import PageMonitor
+from damosd.core.pages.states import PRESENT, YOUNG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CHUNK = 2 << 20
+MS = 1_000_000
+
+
+class Costly:
+    """Targets of one chunk each, all of whose pages are young; a look at the i-th takes `look_ns[i]`."""
+
+    def __init__(self, look_ns: list[int]) -> None:
+        self._look_ns = look_ns
+        self.now_ns = 0
+        self.looks: Counter[int] = Counter()
+
+    @property
+    def nr_targets(self) -> int:
+        """Return how many there are."""
+        return len(self._look_ns)
+
+    def chunks(self, target: int) -> np.ndarray:
+        """Return the only one."""
+        del target
+        return np.array([CHUNK])
+
+    def look(self, target: int, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Take the time."""
+        self.now_ns += self._look_ns[target]
+        self.looks[target] += 1
+        yield np.full((len(chunks), 512), PRESENT | YOUNG, np.uint8), np.zeros(len(chunks), bool)
+
+    def refused(self, target: int, addresses: np.ndarray) -> np.ndarray:
+        """Return that all can be made old."""
+        del target
+        return np.zeros(len(addresses), np.uint8)
+
+    def make_old(self, target: int, ranges: np.ndarray, *, flush: bool) -> tuple[int, bool]:
+        """Make nothing old."""
+        del target, flush
+        return len(ranges), True
+
+    def make_all_old(self, target: int, part: float) -> bool:
+        """Do not."""
+        raise AssertionError((target, part))
+
+    def has_run(self, target: int) -> bool:
+        """Return that it has."""
+        del target
+        return True
+
+    def take_changed(self) -> Sequence[int]:
+        """Return none."""
+        return ()
+
+    def target_valid(self, target: int) -> bool:
+        """Return that it is."""
+        del target
+        return True
+
+    def cleanup(self) -> None:
+        """Let go."""
+
+
+def run(look_ms: list[int], overhead: Overhead, seconds: int) -> tuple[Costly, float]:
+    """Return what was looked at in some seconds after the first hundred, and what part of a CPU that took."""
+    targets = Costly([ms * MS for ms in look_ms])
+    attrs = Attrs(sample_us=1_000_000, aggr_us=1_000_000)
+    monitor = PageMonitor(attrs, targets, np.random.default_rng(1), lambda: targets.now_ns, overhead=overhead)
+    monitor.start()
+    while monitor.passed < 100:
+        monitor.step()
+    begun, before = monitor.passed, targets.now_ns
+    targets.looks.clear()
+    while monitor.passed < begun + seconds:
+        monitor.step()
+    return targets, (targets.now_ns - before) / 1e9 / (monitor.passed - begun)
+
+
+def test_many_targets_keep_to_what_all_may_take() -> None:
+    """Though each alone is far below what one may take; and they have equal shares of it."""
+    targets, cpu = run([2] * 100, Overhead(0.01, 1, 0.05), 300)
+    assert 0.02 < cpu <= 0.05
+    assert max(targets.looks.values()) <= min(targets.looks.values()) + 1
+
+
+def test_a_target_that_is_large_does_not_slow_down_those_that_are_small() -> None:
+    """It keeps to what one may take, while they are looked at in every interval."""
+    targets, cpu = run([100, 1, 1], Overhead(0.01, 1, 0.05), 300)
+    assert cpu <= 0.013
+    assert targets.looks[1] == targets.looks[2] == pytest.approx(300, abs=1)
+    assert targets.looks[0] * 0.1 <= 0.0101 * 300

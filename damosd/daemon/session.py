@@ -173,12 +173,12 @@ class Session:
                 next_step = max(next_step, self._asleep_until())
             woken = waiter.until(min(next_step, next_status, end))
             now = time.monotonic()
-            if woken and self._paused:
+            if woken:
                 self._monitor.stop_without_targets()
             if now >= end:
                 self.stop("the duration is over")
                 return
-            if (now >= next_step or woken) and not self._paused:
+            if now >= next_step and not self._paused and self._monitor.running:
                 self._monitor.step()
                 sample_s = self._monitor.interval_us / 1e6
                 # A step that took long stretches its interval: pages need a whole one to be accessed in.

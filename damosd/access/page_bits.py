@@ -13,17 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from damosd.access.pagetable import (
-    ACCESSED,
-    CHUNK,
-    FRAME,
-    LEVEL_SHIFT,
-    ORDER_MASK,
-    ORDER_SHIFT,
-    PAGE,
-    SHARED,
-    SPECIAL,
-)
+from damosd.access.pagetable import ACCESSED, CHUNK, FRAME, LEVEL_SHIFT, ORDER_MASK, ORDER_SHIFT, PAGE, SHARED
 from damosd.access.ranges import batches, clip, union
 from damosd.linux.madvise import Advice, process_madvise
 
@@ -37,11 +27,13 @@ GIB = 512 * CHUNK
 IN_MEMORY = np.uint8(0x01)
 SWAPPED = np.uint8(0x02)
 YOUNG = np.uint8(0x20)
+NEVER_OLD = np.uint8(0x40)
 
 _LOW_BITS = np.uint8(IN_MEMORY | YOUNG)  # where x86 has them in an entry
 _ALL_IN_MEMORY = np.uint64(0x0101010101010101)
 _RAW_THERE = np.uint64(1 << 0 | 1 << 7 | 1 << 8)
 _RAW_PROTNONE = np.uint64(1 << 8)
+_SPECIAL = np.uint8(1 << 9 - 8)  # in the second byte of an entry: the zero page, or memory of a device
 _GAP = 32 * PAGE
 """Ranges closer than this are made old as one: another range costs more than that many pages that are old already."""
 _FLUSH_ALL = 34 * PAGE
@@ -81,9 +73,12 @@ def populated(tables: PageTables, space: Space, mapped: np.ndarray) -> np.ndarra
     return chunks[inside]
 
 
-def look(tables: PageTables, space: Space, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def look(
+    tables: PageTables, space: Space, chunks: np.ndarray, *, closely: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Tell of every page of `chunks` (int64 addresses, sorted) whether it is IN_MEMORY, SWAPPED or neither; and YOUNG.
 
+    `closely`: also whether it is NEVER_OLD: in memory, but nothing makes it old, as it is no page of RAM of its own.
     Yields for some chunks at a time: uint8 (m, 512) of these bits, and bool (m,), which are mapped by one entry.
     Raises TargetGoneError.
     """
@@ -98,6 +93,9 @@ def look(tables: PageTables, space: Space, chunks: np.ndarray) -> Iterator[tuple
         gappy = np.flatnonzero(~full & (level == 1))
         if len(gappy):
             seen[gappy] = _with_absent(seen[gappy], entries[gappy])
+        if closely:
+            special = ((entries.view(np.uint8)[:, 1::8] & _SPECIAL) != 0) & ((seen & IN_MEMORY) != 0)
+            seen |= (special & (level == 1)[:, np.newaxis]) * NEVER_OLD
         yield seen, whole
 
 
@@ -115,26 +113,10 @@ def refused(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarr
 
     Raises TargetGoneError.
     """
-    return _any_bit(tables, space, addresses, SHARED)
-
-
-def never_old(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarray:
-    """Tell which of the pages at `addresses` (int64, sorted) nothing makes old, as they are none of RAM: bool.
-
-    Raises TargetGoneError.
-    """
-    return _any_bit(tables, space, addresses, SPECIAL, level=1)
-
-
-def _any_bit(tables: PageTables, space: Space, addresses: np.ndarray, bit: np.int64, level: int = 0) -> np.ndarray:
-    """Tell of which pages the result has `bit`, on a `level` or (0) on any: bool."""
     found = np.zeros(len(addresses), bool)
     for first in range(0, len(addresses), tables.samples):
         part = slice(first, first + tables.samples)
-        results = tables.inspect(space, addresses[part])
-        found[part] = (results & bit) != 0
-        if level:
-            found[part] &= results >> LEVEL_SHIFT == level
+        found[part] = (tables.inspect(space, addresses[part]) & SHARED) != 0
     return found
 
 

@@ -39,11 +39,13 @@ _USER_ENTRIES = 256
 IN_MEMORY = np.uint8(0x01)
 SWAPPED = np.uint8(0x02)
 YOUNG = np.uint8(0x20)
+NEVER_OLD = np.uint8(0x40)
 
 _LOW_BITS = np.uint8(IN_MEMORY | YOUNG)  # where x86 has them in an entry
 _ALL_IN_MEMORY = np.uint64(0x0101010101010101)
 _RAW_THERE = np.uint64(1 << 0 | 1 << 7 | 1 << 8)
 _RAW_PROTNONE = np.uint64(1 << 8)
+_SPECIAL = np.uint8(1 << 9 - 8)  # in the second byte of an entry: the zero page, or memory of a device
 _GAP = 32 * PAGE
 """Ranges closer than this are made old as one: another range costs more than that many pages that are old already."""
 _FLUSH_ALL = 34 * PAGE
@@ -86,9 +88,12 @@ def populated(tables: PageTables, space: Space) -> np.ndarray:
     return places
 
 
-def look(tables: PageTables, space: Space, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def look(
+    tables: PageTables, space: Space, chunks: np.ndarray, *, closely: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Tell of every page of `chunks` (int64 addresses, sorted) whether it is IN_MEMORY, SWAPPED or neither; and YOUNG.
 
+    `closely`: also whether it is NEVER_OLD: in memory, but nothing makes it old, as it is no page of RAM of its own.
     Yields for some chunks at a time: uint8 (m, 512) of these bits, and bool (m,), which are mapped by one entry.
     Raises TargetGoneError.
     """
@@ -103,6 +108,9 @@ def look(tables: PageTables, space: Space, chunks: np.ndarray) -> Iterator[tuple
         gappy = np.flatnonzero(~full & (level == 1))
         if len(gappy):
             seen[gappy] = _with_absent(seen[gappy], entries[gappy])
+        if closely:
+            special = ((entries.view(np.uint8)[:, 1::8] & _SPECIAL) != 0) & ((seen & IN_MEMORY) != 0)
+            seen |= (special & (level == 1)[:, np.newaxis]) * NEVER_OLD
         yield seen, whole
 
 
@@ -124,15 +132,6 @@ def refused(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarr
         results = tables.inspect(space, addresses[part])
         found[part] = (results & SHARED) != 0
         found[part] += (results & FIXED) != 0
-    return found
-
-
-def never_old(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarray:
-    """Tell which of the pages at `addresses` (int64, sorted) nothing makes old: bool. Raises TargetGoneError."""
-    found = np.zeros(len(addresses), bool)
-    for first in range(0, len(addresses), tables.samples):
-        part = slice(first, first + tables.samples)
-        found[part] = (tables.inspect(space, addresses[part]) & FIXED) != 0
     return found
 
 

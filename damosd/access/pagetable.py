@@ -34,7 +34,6 @@ CHUNK = 512 * PAGE
 # Bits of a result: those of the x86 entry, and above its address what the walk adds, as the BPF source has it.
 PRESENT = np.int64(1 << 0)
 ACCESSED = np.int64(1 << 5)
-SPECIAL = np.int64(1 << 9)  # of level 1: the zero page, or memory of a device
 SHARED = np.int64(1 << 57)
 SWAPPED = np.int64(1 << 58)
 FIXED = np.int64(1 << 59)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from damosd.access.page_bits import NEVER_OLD
 from damosd.access.ranges import inside, union
 from damosd.core.attrs import PAGE_SIZE
 from damosd.core.pages.chunks import judged, overlapping, ranges_of, within
-from damosd.core.pages.states import YOUNG
+from damosd.core.pages.states import SEEN, YOUNG
 from damosd.core.pages.windows import Windows
 from damosd.errors import PrivilegeError, TargetGoneError
 from damosd.linux.clear_refs import Memory
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from damosd.linux.maps import Mappings
     from damosd.ops.vaddr_whole import VaddrWhole
 
+_CHUNKS_AT_ONCE = 16
+"""32 MiB are looked at and made old at a time: an access in between may be missed."""
 _NO_RANGES = np.zeros((0, 2), np.int64)
 _PAUSES_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 """How long a target is given to touch memory, time after time, where it takes that for a flush."""
@@ -81,7 +84,10 @@ class Gauge:
                 return
             time.sleep(pause_s)
             if self._space.has_run(self._cleared_ns):
-                self._steadily(lambda: self._make_old(window, self._own(Memory.ANONYMOUS)))
+                self._steadily(lambda: self._flush(window))
+
+    def _flush(self, window: int) -> None:
+        self._make_old(window, Memory.ANONYMOUS)
 
     @property
     def pages(self) -> Windows:
@@ -105,11 +111,10 @@ class Gauge:
         self._forget_marks()
         # Nearly all processes have libraries that others have as well. To try files page by page first would also split
         # large folios of which only a part is mapped.
-        if not self._make_all_old_if_needed(before, Memory.FILES):
-            self._make_old(before, self._own(Memory.FILES))
-            self._make_all_old_if_needed(before, Memory.FILES)
-        self._make_old(before, self._own(Memory.ANONYMOUS))
-        self._make_all_old_if_needed(before, Memory.ANONYMOUS)
+        if self._files_need_more(before) or self._make_old(before, Memory.FILES):
+            self._make_all_old(Memory.FILES)
+        if self._make_old(before, Memory.ANONYMOUS):
+            self._make_all_old(Memory.ANONYMOUS)
         self._note_stuck()
 
     def _own(self, memory: Memory = Memory.ALL) -> np.ndarray:
@@ -119,18 +124,27 @@ class Gauge:
             which = which & (self._mappings.of_files == (memory is Memory.FILES))
         return self._mappings.ranges[which]
 
-    def _look(self, ranges: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield rows that have pages in `ranges`, what is seen of them, and which are huge; see `page_bits.look`."""
-        rows = overlapping(self._pages.chunks, ranges)
+    def _look(
+        self, rows: np.ndarray, *, closely: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield some of the rows at a time, their chunks, and what is seen there and which are huge."""
         first = 0
-        for seen, huge in self._space.look(self._pages.chunks[rows]):
-            yield rows[first : first + len(seen)], seen, huge
+        for seen, huge in self._space.look(self._pages.chunks[rows], closely=closely):
+            part = rows[first : first + len(seen)]
+            yield part, self._pages.chunks[part], seen, huge
             first += len(seen)
+
+    def _rows(self, ranges: np.ndarray) -> np.ndarray:
+        return overlapping(self._pages.chunks, ranges)
+
+    def _pieces(self, ranges: np.ndarray) -> list[np.ndarray]:
+        rows = self._rows(ranges)
+        return [rows[first : first + _CHUNKS_AT_ONCE] for first in range(0, len(rows), _CHUNKS_AT_ONCE)]
 
     def _look_at_all(self, window: int) -> None:
         self._mappings = self._space.mapped()
         self._pages.fit(self._space.chunks())
-        for rows, seen, _ in self._look(self._own()):
+        for rows, _, seen, _ in self._look(self._rows(self._own())):
             self._pages.take(rows, seen, window)
 
     def _close(self, window: int) -> None:
@@ -138,43 +152,61 @@ class Gauge:
         if self._pages.doubted and self._space.has_run(self._cleared_ns):
             self._pages.close(window)
 
-    def _make_old(self, window: int, ranges: np.ndarray) -> None:
-        """Make the pages in `ranges` old that can be on their own; what is young before was accessed in `window`."""
-        pages = self._pages
-        for rows, seen, _ in self._look(ranges):
-            pages.take(rows, seen, window)
-            chunks = pages.chunks[rows]
-            young = ranges_of(chunks, within(chunks, ranges) & ((seen & YOUNG) != 0))
-            if not len(young):
-                continue
-            now_ns = self._space.cpu_ns()
-            made = self._space.make_old(self._mappings, young, flush=pages.doubted)
-            if made.flushed:
-                self._flushed_ns = now_ns
-                pages.trust()
-            if len(made.refused):
-                self._locked = union(np.concatenate((self._locked, made.refused)))
-                self._find_never_old()
+    def _files_need_more(self, window: int) -> bool:
+        """Tell whether clear_refs has to make the pages of files old; their accesses are noted in that case."""
+        found, ranges = False, self._own(Memory.FILES)
+        for piece in reversed(self._pieces(ranges)):  # libraries come last
+            for rows, chunks, seen, huge in self._look(piece, closely=True):
+                if not found and self._can_clear:
+                    found = self._some(chunks, seen, huge, ranges, self._need_more)
+                self._pages.take(rows, seen & SEEN, window)
+        return found
 
-    def _make_all_old_if_needed(self, window: int, memory: Memory) -> bool:
-        """Make all memory of a kind old if some of it cannot be on its own; tell whether that was done."""
-        pages, found = self._pages, False
-        ranges = self._own(memory)
-        judge = self._need_more if memory is Memory.FILES else self._still_need_more
-        for rows, seen, huge in self._look(ranges):
-            if not found:
-                chunks = pages.chunks[rows]
-                still = pages.still_young(rows, seen) & within(chunks, ranges)
-                found = bool(judged(chunks, huge, still, judge).any())
-            pages.take(rows, seen, window)
-        return found and self._can_clear and self._make_all_old(memory, ranges)
+    def _make_old(self, window: int, memory: Memory) -> bool:
+        """Make the memory of a kind old that can be page by page; what is young before was accessed in `window`.
+
+        Tells whether clear_refs has to do that with more of it.
+        """
+        found, ranges = False, self._own(memory)
+        for piece in self._pieces(ranges):
+            for rows, chunks, seen, _ in self._look(piece):
+                self._pages.take(rows, seen, window)
+                self._advise(ranges_of(chunks, within(chunks, ranges) & ((seen & YOUNG) != 0)))
+            for rows, chunks, seen, huge in self._look(piece, closely=True):
+                still = seen & (self._pages.state[rows] | ~YOUNG)
+                if not found and self._can_clear:
+                    found = self._some(chunks, still, huge, ranges, self._still_need_more)
+                self._pages.take(rows, seen & SEEN, window)
+        return found
+
+    def _advise(self, young: np.ndarray) -> None:
+        """Make the pages in `young` (int64, (n, 2)) old, as far as that can be done page by page."""
+        if not len(young):
+            return
+        now_ns = self._space.cpu_ns()
+        made = self._space.make_old(self._mappings, young, flush=self._pages.doubted)
+        if made.flushed:
+            self._flushed_ns = now_ns
+            self._pages.trust()
+        if len(made.refused):
+            self._locked = union(np.concatenate((self._locked, made.refused)))
+            self._find_never_old()
+
+    @staticmethod
+    def _some(
+        chunks: np.ndarray,
+        seen: np.ndarray,
+        huge: np.ndarray,
+        ranges: np.ndarray,
+        judge: Callable[[np.ndarray], np.ndarray],
+    ) -> bool:
+        """Tell whether `judge` picks some of the pages in `ranges` that are young, and can be old."""
+        young = (seen & (YOUNG | NEVER_OLD)) == YOUNG
+        return bool(young.any() and judged(chunks, huge, young & within(chunks, ranges), judge).any())
 
     def _need_more(self, addresses: np.ndarray) -> np.ndarray:
-        """Tell which young pages (int64, sorted) cannot be made old on their own, but by clear_refs: bool."""
-        needy = inside(addresses, self._locked) | self._space.refused(addresses)
-        needy &= ~inside(addresses, self._never_old)
-        needy[needy] = ~self._space.never_old(addresses[needy])
-        return needy
+        """Tell which young pages (int64, sorted) cannot be made old page by page, but by clear_refs: bool."""
+        return inside(addresses, self._locked) | self._space.refused(addresses)
 
     def _still_need_more(self, addresses: np.ndarray) -> np.ndarray:
         """Tell the same, where that was tried, when new pages have come to the kernel's lists and it is tried again."""
@@ -191,19 +223,18 @@ class Gauge:
         if self._never_old_of is not self._mappings:
             self._never_old, self._never_old_of = self._space.mappings_never_old(), self._mappings
 
-    def _make_all_old(self, memory: Memory, ranges: np.ndarray) -> bool:
-        """Make all memory of a kind old, which is in `ranges`, shared or not; tell whether that was possible."""
+    def _make_all_old(self, memory: Memory) -> None:
+        """Make all memory of a kind old, shared or not."""
         before_ns = self._space.cpu_ns()
         try:
             self._space.make_all_old(memory)
         except PrivilegeError as error:
             self._can_clear = False
             self.notes.append(f"memory that is shared or locked cannot be observed: {error}; {error.hint}")
-            return False
+            return
         if self._space.has_run(self._flushed_ns):
             self._cleared_ns = before_ns
-            self._pages.doubt(ranges)
-        return True
+            self._pages.doubt(self._own(memory))
 
     def _note_stuck(self) -> None:
         """Find out which pages are young although all was done to make them old.
@@ -211,26 +242,17 @@ class Gauge:
         Those of a target that has not run since then all are.
         """
         idle = not self._space.has_run(self._begun_ns)
-        self._stick(_all if idle else self._are_stuck)
+        self._stick(idle=idle)
         if idle and self._space.has_run(self._begun_ns):
-            self._stick(self._are_stuck)
+            self._stick(idle=False)
 
-    def _stick(self, judge: Callable[[np.ndarray], np.ndarray]) -> None:
+    def _stick(self, *, idle: bool) -> None:
         files = self._own(Memory.FILES)
-        for rows, seen, huge in self._look(self._own()):
-            chunks = self._pages.chunks[rows]
+        for rows, chunks, seen, huge in self._look(self._rows(self._own()), closely=True):
             still = self._pages.still_young(rows, seen)
             if inside(chunks[huge & still[:, 0]], files).any():  # huge TLB, or not
                 self._find_never_old()
-            self._pages.stick(rows, judged(chunks, huge, still, judge))
-
-    def _are_stuck(self, addresses: np.ndarray) -> np.ndarray:
-        """Tell which young pages (int64, sorted) were not accessed just now, but could not be made old: bool."""
-        stuck = inside(addresses, self._never_old) | self._space.never_old(addresses)
-        if not self._can_clear:
-            stuck |= inside(addresses, self._locked) | self._space.refused(addresses)
-        return stuck
-
-
-def _all(addresses: np.ndarray) -> np.ndarray:
-    return np.ones(len(addresses), bool)
+            stuck = still & (idle | ((seen & NEVER_OLD) != 0) | within(chunks, self._never_old))
+            if not self._can_clear:
+                stuck |= judged(chunks, huge, still, self._need_more)
+            self._pages.stick(rows, stuck)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from damosd.linux.maps import Mappings
 
 _CHUNKS_AT_ONCE = 64
-"""128 MiB are looked at, and made old, at a time: an access between the two may be missed."""
 _PAGES_AT_ONCE = 16384
 
 
@@ -71,9 +70,9 @@ class VaddrWhole(Processes):
         """Return which 2 MiB chunks have any memory: int64 addresses, sorted."""
         return page_bits.populated(self._tables, self._space)
 
-    def look(self, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def look(self, chunks: np.ndarray, *, closely: bool = False) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Look at all pages of `chunks`, some chunks at a time; see `page_bits.look`."""
-        return page_bits.look(self._tables, self._space, chunks)
+        return page_bits.look(self._tables, self._space, chunks, closely=closely)
 
     def make_old(self, mappings: Mappings, ranges: np.ndarray, *, flush: bool) -> MadeOld:
         """Make the pages in `ranges` old on their own; see `page_bits.make_old`."""
@@ -84,10 +83,6 @@ class VaddrWhole(Processes):
         if not self._tables.tells_sharing:
             return np.ones(len(addresses), bool)
         return page_bits.refused(self._tables, self._space, addresses) != 0
-
-    def never_old(self, addresses: np.ndarray) -> np.ndarray:
-        """Tell which young pages (int64, sorted) nothing makes old: bool."""
-        return page_bits.never_old(self._tables, self._space, addresses)
 
     def mappings_never_old(self) -> np.ndarray:
         """Return the mappings whose pages nothing makes old: int64, (n, 2). Takes some 7 ms a GiB."""

@@ -14,10 +14,11 @@ import pytest
 
 from damosd.access import page_bits
 from damosd.access.page_bits import MadeOld
-from damosd.access.pagetable import PageTables
+from damosd.access.pagetable import PageTables, Space
 from damosd.daemon.gauge import Gauge
 from damosd.errors import PrivilegeError, TargetGoneError
 from damosd.linux import clear_refs
+from damosd.linux.clear_refs import Memory
 from damosd.linux.madvise import Advice, process_madvise
 from damosd.ops.vaddr_whole import VaddrWhole
 from kernel import truth
@@ -171,8 +172,26 @@ def test_huge_pages_count_whole(victim: Victim, watched: Callable[..., Watched],
     assert truth.smaps_bytes(area, "AnonHugePages") == area.size
 
 
-def test_pages_that_nothing_makes_old_are_not_observable(victim: Victim, watched: Callable[..., Watched]) -> None:
-    """The zero page in many places: neither accessed nor idle. Written to, a page is the target's own, and is known."""
+@pytest.fixture
+def cleared(monkeypatch: pytest.MonkeyPatch) -> list[Memory]:
+    """Return of which memory clear_refs has made everything old, from now on."""
+    make_all_old, kinds = clear_refs.make_all_old, []
+
+    def note(proc: str, memory: Memory) -> None:
+        kinds.append(memory)
+        make_all_old(proc, memory)
+
+    monkeypatch.setattr(clear_refs, "make_all_old", note)
+    return kinds
+
+
+def test_pages_that_nothing_makes_old_are_not_observable(
+    victim: Victim, watched: Callable[..., Watched], cleared: list[Memory]
+) -> None:
+    """The zero page in many places: neither accessed nor idle. Written to, a page is the target's own, and is known.
+
+    It is no reason to make all anonymous memory old at once.
+    """
     area = victim.map(MIB)
     area.part(0, SOME).read()
     keep_busy(victim)
@@ -182,6 +201,36 @@ def test_pages_that_nothing_makes_old_are_not_observable(victim: Victim, watched
     use = seen.end(area)
     assert pages(use) == ([0, 64], [64, 64])
     assert use.unobserved.tolist() == [SOME]
+    assert set(cleared) == {Memory.FILES}
+
+
+@pytest.mark.usefixtures("huge_pages_for_who_asks")
+def test_the_huge_zero_page_is_observable(victim: Victim, watched: Callable[..., Watched]) -> None:
+    """Unlike the small one it can be made old, if only together with all else."""
+    area = victim.map(4 * HUGE, huge=True)
+    area.read()
+    victim.written(MIB)
+    one = area.part(HUGE, HUGE + PAGE)
+    assert pages(watched(victim).told(area, one.read)) == ([0, 512], [0, 0])
+
+
+def test_memory_that_cannot_be_made_old_at_first_is_tried_again(
+    victim: Victim, watched: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch, cleared: list[Memory]
+) -> None:
+    """New pages can be once they are on the kernel's lists: that is no reason to make everything old at once."""
+    refused, asked = page_bits.refused, set()
+
+    def at_first(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarray:
+        known = [address in asked for address in addresses.tolist()]
+        asked.update(addresses.tolist())
+        return refused(tables, space, addresses) | ~np.array(known, bool)
+
+    monkeypatch.setattr(page_bits, "refused", at_first)
+    keep_busy(victim)
+    area = victim.written(MIB)
+    assert pages(watched(victim).told(area, area.part(0, SOME).read)) == ([0, 64], [0, 0])
+    assert asked
+    assert set(cleared) == {Memory.FILES}
 
 
 @pytest.fixture

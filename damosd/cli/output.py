@@ -12,6 +12,8 @@ from damosd.errors import DamosdError
 
 def say(text: str) -> None:
     """Write to stdout. Raise DamosdError where that fails, BrokenPipeError where only the reader has gone."""
+    if sys.stdout is None:  # closed before we were started
+        return
     try:
         if isinstance(raw := getattr(sys.stdout, "buffer", None), io.RawIOBase):  # PYTHONUNBUFFERED
             rest = memoryview(f"{text}\n".encode(errors="backslashreplace"))

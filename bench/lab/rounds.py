@@ -73,7 +73,7 @@ class Rounds:
         begun = time.thread_time()
         act()
         step_ms = 1e3 * (time.thread_time() - begun)
-        total = replace(self.monitor.budgets()[0].total)
+        total = replace(self.monitor.costs()[0].total)
         before, self._before = self._before or Spent(), total
         return Took(
             step_ms,

@@ -16,14 +16,18 @@ from bench.lab import scale
 from bench.lab.daemon import Daemon
 from bench.lab.pairs import compare, spread
 from bench.lab.workload import Workload
+from bench.pages.slowdown import slowdown
 from bench.report import Row
+from damosd.core.pages.budget import Overhead
 
 _GIB = 16
 _MINUTES = int(os.environ.get("DAMOSD_BENCH_MINUTES", "5"))
+_OVERHEAD = Overhead(0.01, 0.01)
 _DAEMON = ["--resolution", "page", "--overhead", "1%,1%"]
 _LEAST, _MOST = 0.5, 1.2
 _PAIRS = 6
-_BLOCK_S = 30.0
+_BLOCK_S = 20.0
+_LOOKS = 30
 _LEFT_BYTES = 3 << 30
 """What is left of the machine's memory where the target would not fit."""
 
@@ -66,4 +70,5 @@ def pagebudget() -> list[Row]:
             "within 1 % of time",
             median(ratios.time) >= 0.99,
         ),
+        slowdown(what, size_bytes, size_bytes, _OVERHEAD, _LOOKS),
     ]

@@ -14,6 +14,7 @@ from bench.lab.pairs import compare, spread
 from bench.lab.rounds import Rounds, parts
 from bench.lab.workload import Workload
 from bench.pages.cooling import cooling
+from bench.pages.slowdown import slowdown
 from bench.report import Row
 from damosd.access import page_bits
 from damosd.access.pagetable import PageTables
@@ -30,6 +31,7 @@ _BLOCK_S = 12.0
 _ROUNDS = 15
 _SETTLE_ROUNDS = 6
 _READINGS = 15
+_LOOKS = 60
 _CHUNKS_AT_ONCE = 256  # as damosd.ops.vaddr_pages copies
 
 
@@ -42,6 +44,7 @@ def pagecost() -> list[Row]:
         what = f"{scale.shown(size_bytes)}, 1/8 hot all the time, 1 s rounds"
         rows = [*_reading(what, workload.pid), *_within(what, workload.pid), *_busy(what, workload)]
         rows.append(_asleep(f"{scale.shown(size_bytes)} asleep", workload.pid))
+    rows.append(slowdown(what, size_bytes, size_bytes // 8, _OVERHEAD, _LOOKS))
     return rows + cooling(size_bytes, _OVERHEAD)
 
 
@@ -77,14 +80,14 @@ def _within(what: str, pid: int) -> list[Row]:
         rounds.several(_SETTLE_ROUNDS)
         taken = rounds.several(scale.times(_ROUNDS))
         nr_pages, nbytes = rounds.nr_pages(), rounds.monitor.pages(0).nbytes
-        budget = rounds.monitor.budgets()[0]
+        cost = rounds.monitor.costs()[0]
     computing = [1e6 * one.compute_ms / nr_pages for one in taken]
     reading = [1e6 * one.read_ms / nr_pages for one in taken]
     return [
         Row(
             f"{what}: a round within this process, median of {len(taken)}",
             f"{parts(taken)}; {median(one.nr_pages for one in taken):.0f} pages made old in "
-            f"{median(one.nr_ranges for one in taken):.0f} ranges; {budget.reason or 'as often as can be'}",
+            f"{median(one.nr_ranges for one in taken):.0f} ranges; {cost.reason or 'as often as can be'}",
         ),
         Row(f"{what}: reading, with the mappings and what is there", f"{spread(reading, 2)} ns a page"),
         Row(

@@ -38,7 +38,7 @@ def _rounds(what: str, pid: int) -> Row:
         rounds.several(_SETTLE_ROUNDS)
         taken = rounds.several(scale.times(_ROUNDS))
         nr_pages = rounds.nr_pages()
-        reason = rounds.monitor.budgets()[0].reason
+        reason = rounds.monitor.costs()[0].reason
     a_page = 1e6 * median(one.step_ms for one in taken) / nr_pages
     return Row(
         f"{what}, 1 s rounds",

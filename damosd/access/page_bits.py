@@ -4,6 +4,10 @@
 Looking costs 2 ns a page and disturbs nothing. Making old goes by MADV_COLD, in few ranges: pages that lie near each
 other are done together with what is between them. A page that MADV_COLD leaves alone, since several processes map it,
 it is locked, or it is none of RAM, is told as refused. Needs what `accessed_bit` needs.
+
+All can be done to one address space or to several at once, whose addresses then are as `pagetable.Spaces` has them:
+what does not depend on the amount of memory is done once for all. Where some of them are gone, SpacesGoneError, which
+is a TargetGoneError, tells which, and nothing more is done to the others.
 """
 
 from __future__ import annotations
@@ -24,15 +28,18 @@ from damosd.access.pagetable import (
     PAGE,
     PRESENT,
     SHARED,
+    SPACE_SHIFT,
+    Spaces,
+    SpacesGoneError,
 )
 from damosd.access.ranges import batches, clip, union
+from damosd.errors import TargetGoneError
 from damosd.linux.madvise import Advice, process_madvise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from damosd.access.pagetable import PageTables, Space
-    from damosd.linux.maps import Mappings
 
 _USER_ENTRIES = 256
 """Of the topmost table; the rest is the kernel's."""
@@ -57,26 +64,28 @@ _BATCH_BYTES = 64 << 20
 class MadeOld(NamedTuple):
     """What came of making pages old.
 
-    In how many ranges; whether that flushed all translations, so that every later access leaves a trace; ranges that
-    refuse, int64, (m, 2); and whether there were pages outside of all mappings, which then have changed.
+    Of shape (number of address spaces,): `nr_ranges`, int64; `flushed`, bool, whether that flushed all translations, so
+    that every later access leaves a trace; `unknown`, bool, whether there were pages outside of all mappings, which
+    then have changed. And `refused`, int64, (m, 2), the ranges that refuse.
     """
 
-    nr_ranges: int
-    flushed: bool
+    nr_ranges: np.ndarray
+    flushed: np.ndarray
     refused: np.ndarray
-    unknown: bool
+    unknown: np.ndarray
 
 
-def populated(tables: PageTables, space: Space) -> np.ndarray:
+def populated(tables: PageTables, spaces: Space | Spaces) -> np.ndarray:
     """Return which 2 MiB chunks have a page table or are part of a huge page: int64 addresses, sorted.
 
     Found from the top down, in as many system calls as there are levels above. Raises TargetGoneError.
     """
-    places = np.zeros(1, np.int64)
+    spaces = Spaces.of(spaces)
+    places = np.arange(len(spaces)) << SPACE_SHIFT
     for level in range(tables.levels, 1, -1):
         size = np.int64(CHUNK) << (9 * (level - 2))  # of what one entry maps
         found = [np.zeros(0, np.int64)]
-        for batch, results, entries in tables.copy_directories(space, level, places):
+        for batch, results, entries in tables.copy_directories(spaces, level, places):
             there = (entries & _RAW_THERE) != 0
             there &= (results >> LEVEL_SHIFT == level)[:, np.newaxis]
             there[results >> LEVEL_SHIFT > level] = True  # one huge page has it all
@@ -89,7 +98,7 @@ def populated(tables: PageTables, space: Space) -> np.ndarray:
 
 
 def look(
-    tables: PageTables, space: Space, chunks: np.ndarray, *, closely: bool = False
+    tables: PageTables, spaces: Space | Spaces, chunks: np.ndarray, *, closely: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Tell of every page of `chunks` (int64 addresses, sorted) whether it is IN_MEMORY, SWAPPED or neither; and YOUNG.
 
@@ -97,7 +106,7 @@ def look(
     Yields for some chunks at a time: uint8 (m, 512) of these bits, and bool (m,), which are mapped by one entry.
     Raises TargetGoneError.
     """
-    for _, results, entries in tables.copy_tables(space, chunks):
+    for _, results, entries in tables.copy_tables(spaces, chunks):
         level = results >> LEVEL_SHIFT
         seen = entries.view(np.uint8)[:, ::8] & _LOW_BITS
         whole = level > 1
@@ -121,7 +130,7 @@ def _with_absent(seen: np.ndarray, entries: np.ndarray) -> np.ndarray:
     return np.where((seen & IN_MEMORY) != 0, seen, absent)
 
 
-def refused(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarray:
+def refused(tables: PageTables, spaces: Space | Spaces, addresses: np.ndarray) -> np.ndarray:
     """Tell which of the young pages at `addresses` (int64, sorted) MADV_COLD leaves alone: uint8. 0.3 us a page.
 
     0 for none of these, 1 for those that clear_refs makes old, 2 for those that nothing does. Raises TargetGoneError.
@@ -129,40 +138,83 @@ def refused(tables: PageTables, space: Space, addresses: np.ndarray) -> np.ndarr
     found = np.zeros(len(addresses), np.uint8)
     for first in range(0, len(addresses), tables.samples):
         part = slice(first, first + tables.samples)
-        results = tables.inspect(space, addresses[part])
+        results = tables.inspect(spaces, addresses[part])
         found[part] = (results & SHARED) != 0
         found[part] += (results & FIXED) != 0
     return found
 
 
 def make_old(
-    tables: PageTables, space: Space, mappings: Mappings, ranges: np.ndarray, *, flush: bool = False
+    tables: PageTables,
+    spaces: Space | Spaces,
+    mapped: np.ndarray,
+    ranges: np.ndarray,
+    *,
+    flush: bool | np.ndarray = False,
 ) -> MadeOld:
-    """Make the pages in `ranges` (int64, (n, 2), sorted, disjoint) old, as far as MADV_COLD can.
+    """Make the pages in `ranges` old, as far as MADV_COLD can.
 
-    `flush`: so that all cached translations are flushed, if possible. Raises TargetGoneError, PrivilegeError.
+    `mapped` is all that is mapped; both int64, (n, 2), sorted, disjoint. `flush`: so that all cached translations are
+    flushed, if possible; of all address spaces, or of each. Raises TargetGoneError, PrivilegeError.
     """
-    unknown = not _within(ranges, mappings.ranges)
-    ranges = _to_flush(ranges, mappings.ranges) if flush else _near_together(ranges, _GAP)
-    ranges, pairs = _whole_folios(tables, space, ranges)
-    ranges = clip(union(ranges), mappings.ranges).ranges
-    flushed = False
-    refusing = [np.zeros((0, 2), np.int64)]
-    for batch in batches(ranges, _BATCH_BYTES):
-        vectors = np.column_stack((batch[:, 0], batch[:, 1] - batch[:, 0]))
-        errnos = process_madvise(space.pidfd.fd, vectors, Advice.COLD)
-        if errnos is not None:
-            refusing.append(batch[errnos == errno.EINVAL])
-            batch = batch[errnos == 0]
-        flushed |= _have_both(batch, pairs)
-    return MadeOld(len(ranges), flushed, np.concatenate(refusing), unknown)
+    spaces = Spaces.of(spaces)
+    unknown = _marked(len(spaces), ranges[~_within(ranges, mapped)])
+    ranges = _close_up(ranges, mapped, np.broadcast_to(flush, len(spaces)))
+    ranges, pairs = _whole_folios(tables, spaces, ranges)
+    ranges = clip(union(ranges), mapped).ranges
+    made, refusing = _advise(spaces, ranges)
+    flushed = _marked(len(spaces), pairs[_have_both(made, pairs)])
+    return MadeOld(np.bincount(ranges[:, 0] >> SPACE_SHIFT, minlength=len(spaces)), flushed, refusing, unknown)
 
 
-def _within(ranges: np.ndarray, allowed: np.ndarray) -> bool:
-    """Tell whether all ends of `ranges` lie in `allowed`: both int64, (n, 2), sorted, disjoint."""
-    ends = ranges.ravel() - np.tile((0, 1), len(ranges))
-    inside = np.searchsorted(allowed[:, 0], ends, side="right") - 1
-    return bool((inside >= 0).all() and (ends < allowed[inside, 1]).all())
+def _marked(nr_spaces: int, ranges: np.ndarray) -> np.ndarray:
+    """Tell of which address spaces `ranges` are: bool."""
+    marked = np.zeros(nr_spaces, bool)
+    marked[ranges[:, 0] >> SPACE_SHIFT] = True
+    return marked
+
+
+def _advise(spaces: Spaces, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the advice; return what took it and what refused it: int64, (n, 2), sorted."""
+    made, refusing, gone = [ranges[:0]], [ranges[:0]], []
+    owner = ranges[:, 0] >> SPACE_SHIFT
+    which, first = np.unique(owner, return_index=True)
+    for one, part in zip(which.tolist(), np.split(ranges, first[1:]), strict=False):
+        base = np.int64(one) << SPACE_SHIFT
+        for batch in batches(part - base, _BATCH_BYTES):
+            vectors = np.column_stack((batch[:, 0], batch[:, 1] - batch[:, 0]))
+            try:
+                errnos = process_madvise(spaces.pidfds[one].fd, vectors, Advice.COLD)
+            except TargetGoneError:
+                gone.append(one)
+                break
+            if errnos is None:
+                made.append(batch + base)
+            else:
+                made.append(batch[errnos == 0] + base)
+                refusing.append(batch[errnos == errno.EINVAL] + base)
+    if gone:
+        raise SpacesGoneError(spaces, gone)
+    return np.concatenate(made), np.concatenate(refusing)
+
+
+def _within(ranges: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Tell of which of `ranges` both ends lie in `allowed`: both int64, (n, 2), sorted, disjoint."""
+    ends = ranges - (0, 1)
+    inside = np.searchsorted(allowed[:, 0], ends, side="right")
+    within: np.ndarray = (ends < np.append(0, allowed[:, 1])[inside]).all(axis=1)
+    return within
+
+
+def _close_up(ranges: np.ndarray, mapped: np.ndarray, flush: np.ndarray) -> np.ndarray:
+    """Return `ranges` joined across small gaps; and, of the address spaces that `flush` tells, so that they flush."""
+    if not flush.any():
+        return _near_together(ranges, _GAP)
+    owner = ranges[:, 0] >> SPACE_SHIFT
+    parts = [_near_together(ranges[~flush[owner]], _GAP)]
+    parts += [_to_flush(ranges[owner == one], mapped) for one in np.flatnonzero(flush).tolist()]
+    together = np.concatenate(parts)
+    return together[np.argsort(together[:, 0])]
 
 
 def _near_together(ranges: np.ndarray, gap: int) -> np.ndarray:
@@ -187,13 +239,13 @@ def _to_flush(ranges: np.ndarray, mapped: np.ndarray) -> np.ndarray:
     return np.delete(ranges, nearest + 1, axis=0)
 
 
-def _have_both(ranges: np.ndarray, pairs: np.ndarray) -> bool:
-    """Tell whether both addresses of one of `pairs` lie in the same one of `ranges`: both int64, (n, 2), sorted."""
+def _have_both(ranges: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Tell of which of `pairs` both addresses lie in the same one of `ranges`: bool. Both int64, (n, 2), sorted."""
     index = np.searchsorted(ranges[:, 0], pairs[:, 0], side="right")
-    return bool((pairs[:, 1] < np.append(0, ranges[:, 1])[index]).any())
+    return pairs[:, 1] < np.append(0, ranges[:, 1])[index]
 
 
-def _whole_folios(tables: PageTables, space: Space, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _whole_folios(tables: PageTables, spaces: Spaces, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return `ranges` with the folios at their ends as a whole, since one that is advised in part would be split.
 
     Ends that MADV_COLD leaves alone, or that are old by now, are left out. Also returns the first and the last page of
@@ -207,7 +259,7 @@ def _whole_folios(tables: PageTables, space: Space, ranges: np.ndarray) -> tuple
     flat = ends.ravel()
     for first in range(0, len(flat), tables.samples):
         part = slice(first, min(first + tables.samples, len(flat)))
-        results = tables.inspect(space, flat[part])
+        results = tables.inspect(spaces, flat[part])
         size = np.int64(PAGE) << ((results >> ORDER_SHIFT) & ORDER_MASK)
         # A folio lies in memory as it does in the address space, for those that are mapped whole.
         start = flat[part] - (results & FRAME & (size - 1))

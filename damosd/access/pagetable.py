@@ -42,6 +42,11 @@ ORDER_SHIFT = np.int64(52)
 ORDER_MASK = np.int64(31)
 LEVEL_SHIFT = np.int64(60)
 
+SPACE_SHIFT = np.int64(57)
+"""Addresses of several spaces are told apart by which of them it is, written from this bit on."""
+MAX_SPACES = 64
+_ADDRESS = np.int64((1 << int(SPACE_SHIFT)) - 1)
+
 _OBJECT = Path(__file__).parent.parent / "bpf" / "pagetable.bpf.o"
 _WITNESSES = 8
 _MAX_GIB = 1 << 16
@@ -111,6 +116,36 @@ class Space:
     start_boottime: int
     tgid: int
     exec_id: int
+
+
+class Spaces:
+    """Some address spaces that are looked at together, 64 at most: `pidfds` holds them in their order.
+
+    An address of the i-th of them has i above bit SPACE_SHIFT. Those of the first are plain addresses.
+    """
+
+    def __init__(self, spaces: Sequence[Space]) -> None:
+        self.pidfds = [space.pidfd for space in spaces]
+        self.records = np.zeros(len(spaces), _SEGMENT)
+        for name in ("task", "start_boottime", "exec_id", "tgid"):
+            self.records[name] = [getattr(space, name) for space in spaces]
+
+    @classmethod
+    def of(cls, spaces: Space | Spaces) -> Spaces:
+        """Return `spaces`, or a single one as the only of its kind."""
+        return cls([spaces]) if isinstance(spaces, Space) else spaces
+
+    def __len__(self) -> int:
+        return len(self.pidfds)
+
+
+class SpacesGoneError(TargetGoneError):
+    """Some of the address spaces are gone, or their processes have execed: `which` of them."""
+
+    def __init__(self, spaces: Spaces, which: Sequence[int]) -> None:
+        pids = ", ".join(str(spaces.pidfds[one].pid) for one in which)
+        super().__init__(f"process {pids} has ended")
+        self.which = which
 
 
 class PageTables:
@@ -221,9 +256,7 @@ class PageTables:
 
     def set_spaces(self, spaces: Sequence[Space]) -> None:
         """Say whose the samples of a round are, in their order; `segments["count"]` tells how many are each one's."""
-        for row, space in zip(self.segments, spaces, strict=False):
-            row["task"], row["start_boottime"], row["exec_id"] = space.task, space.start_boottime, space.exec_id
-            row["tgid"] = space.tgid
+        self.segments[: len(spaces)] = Spaces(spaces).records
         self.request.nr_segments = len(spaces)
 
     def probe(self) -> tuple[int, int, int, int]:
@@ -231,30 +264,47 @@ class PageTables:
         self._probe.run()
         return _ANSWER.unpack_from(self.request, Request.nr_failed.offset)  # field by field takes longer
 
-    def inspect(self, space: Space, addresses: np.ndarray) -> np.ndarray:
-        """Read the entries of pages (int64 addresses, sorted, at most `samples`).
+    def _ask(self, spaces: Spaces, addresses: np.ndarray) -> None:
+        """Say what the next run is about: `addresses`, as `Spaces` has them, sorted."""
+        owner = addresses >> SPACE_SHIFT
+        first, last = int(owner[0]), int(owner[-1])
+        count = last - first + 1
+        self.segments[:count] = spaces.records[first : last + 1]
+        self.segments["count"][:count] = np.bincount(owner - first, minlength=count)
+        self.addresses[: len(addresses)] = addresses & _ADDRESS
+        self.request.nr_segments = count
+
+    def _check(self, spaces: Spaces, addresses: np.ndarray) -> None:
+        """Raise SpacesGoneError when the last run, which `_ask` prepared, has not found some of the spaces."""
+        if self.request.nr_failed:
+            status = self.segments["status"][: self.request.nr_segments]
+            raise SpacesGoneError(spaces, (np.flatnonzero(status) + int(addresses[0] >> SPACE_SHIFT)).tolist())
+
+    def inspect(self, spaces: Space | Spaces, addresses: np.ndarray) -> np.ndarray:
+        """Read the entries of pages (int64 addresses as `Spaces` has them, sorted, at most `samples`).
 
         Returns int64 results, valid until the next run. Of those that are PRESENT they also tell how large the folio
-        is and whether it is SHARED, or even FIXED. Raises TargetGoneError.
+        is and whether it is SHARED, or even FIXED. Raises SpacesGoneError.
         """
-        count = len(addresses)
-        self.set_spaces([space])
-        self.segments["count"][0] = count
-        self.addresses[:count] = addresses
-        self.request.check, self.request.prepare = False, True
-        self.request.prepared, self.request.nr_samples = 0, count
-        if self.probe()[0]:
-            raise TargetGoneError(f"process {space.pidfd.pid} has ended")
+        count, spaces = len(addresses), Spaces.of(spaces)
+        if count:
+            self._ask(spaces, addresses)
+            self.request.check, self.request.prepare = False, True
+            self.request.prepared, self.request.nr_samples = 0, count
+            self._probe.run()
+            self._check(spaces, addresses)
         return self.results[:count]
 
-    def copy_tables(self, space: Space, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Copy the last-level tables of 2 MiB `chunks` (int64 addresses, sorted).
+    def copy_tables(
+        self, spaces: Space | Spaces, chunks: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Copy the last-level tables of 2 MiB `chunks` (int64 addresses as `Spaces` has them, sorted).
 
         Yields, for as many chunks at a time as there are copies: their addresses; int64 results (level 1: copied;
         level 2 or 3: a huge leaf, whose entry this is; 0: nothing there); and uint64 raw entries of shape (n, 512),
-        valid at level 1, until the next step. Raises TargetGoneError when the process has ended.
+        valid at level 1, until the next step. Raises SpacesGoneError.
         """
-        return self._copy(self._tables, space, chunks)
+        return self._copy(self._tables, Spaces.of(spaces), chunks)
 
     @property
     def levels(self) -> int:
@@ -262,25 +312,21 @@ class PageTables:
         return int(self.request.layout.levels)
 
     def copy_directories(
-        self, space: Space, level: int, addresses: np.ndarray
+        self, spaces: Space | Spaces, level: int, addresses: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Copy the tables of some `level`, from 2 on, that map `addresses` (int64, sorted).
+        """Copy the tables of some `level`, from 2 on, that map `addresses` (int64, as `Spaces` has them, sorted).
 
         As `copy_tables`; results have `level` for a table, and more for a huge leaf in its place.
         """
         self.request.above = level + 1
-        return self._copy(self._directories, space, addresses)
+        return self._copy(self._directories, Spaces.of(spaces), addresses)
 
     def _copy(
-        self, program: Program, space: Space, addresses: np.ndarray
+        self, program: Program, spaces: Spaces, addresses: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        self.set_spaces([space])
         for first in range(0, len(addresses), self._copies_at_once):
             batch = addresses[first : first + self._copies_at_once]
-            count = len(batch)
-            self.segments["count"][0] = count
-            self.addresses[:count] = batch
+            self._ask(spaces, batch)
             program.run()
-            if self.request.nr_failed:
-                raise TargetGoneError(f"process {space.pidfd.pid} has ended")
-            yield batch, self.results[:count], self._copies[:count]
+            self._check(spaces, batch)
+            yield batch, self.results[: len(batch)], self._copies[: len(batch)]

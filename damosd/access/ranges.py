@@ -106,6 +106,8 @@ def batches(ranges: np.ndarray, limit: int) -> list[np.ndarray]:
 
     Ranges are cut at multiples of `limit` only: where that is a multiple of 2 MiB, never inside a huge page.
     """
+    if len(ranges) and (ranges[:, 1] - ranges[:, 0]).sum() <= limit:
+        return [ranges]
     first = ranges[:, 0] // limit
     count = (ranges[:, 1] - 1) // limit - first + 1
     index = np.repeat(np.arange(len(ranges)), count)

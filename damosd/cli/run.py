@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import subprocess
@@ -298,9 +297,9 @@ def _warn(log: Any, schemes: list[Scheme], *, dry_run: bool) -> None:
 def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Status], None]:
     """Return what shows a status, as the options and the terminal ask."""
     if args.json:
-        from damosd.report.status import as_json  # noqa: PLC0415  # only --json needs it
+        from damosd.report.status import json_line  # noqa: PLC0415  # only --json needs it
 
-        return lambda status: say(json.dumps(as_json("status", status)))
+        return lambda status: say(json_line("status", status))
     if sys.stdout and sys.stdout.isatty() and not args.explain:  # there is none when it was closed
         from rich.live import Live  # noqa: PLC0415  # only a terminal shows a table
 
@@ -316,9 +315,9 @@ def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Status], None
 
 def _show_summary(args: argparse.Namespace, summary: Summary) -> None:
     if args.json:
-        from damosd.report.status import as_json  # noqa: PLC0415  # only --json needs it
+        from damosd.report.status import json_line  # noqa: PLC0415  # only --json needs it
 
-        say(json.dumps(as_json("summary", summary)))
+        say(json_line("summary", summary))
         return
     from damosd.report.text import summary_lines  # noqa: PLC0415  # not for --help
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from damosd.actions.base import Results
 from damosd.damos.stats import Stats
@@ -17,7 +20,7 @@ from damosd.report.status import SchemeOnTarget, SchemeStatus, Status, TargetCos
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from damosd.core.pages.budget import Budget
+    from damosd.core.pages.groups import Cost
     from damosd.core.snapshot import Snapshot
     from damosd.daemon.applier import Applier
     from damosd.damos.state import SchemeState
@@ -31,13 +34,15 @@ class Figures:
     """Makes a `Status` of a moment; what it says of our own CPU is since the last one."""
 
     def __init__(
-        self, operations: Processes, applier: Applier, budgets: Callable[[], Sequence[Budget]], *, dry_run: bool
+        self, operations: Processes, applier: Applier, costs: Callable[[], Sequence[Cost]], *, dry_run: bool
     ) -> None:
         self._operations = operations
         self._applier = applier
         self._dry_run = dry_run
         self._comms = [process.comm(pidfd.proc) for pidfd in operations.pidfds]
-        self._budgets = budgets
+        self._costs = costs
+        self._snapshot: Snapshot | None = None
+        self._sums = [(0, 0)] * len(self._comms)  # of that: bytes accessed and number of regions, for each target
         self._begun = self._last = time.monotonic()
         self._begun_cpu = self._last_cpu = time.process_time()
 
@@ -52,7 +57,7 @@ class Figures:
             passed=passed,
             sample_us=sample_us,
             paused=paused,
-            targets=tuple(self._target(index, snapshot) for index in range(len(self._comms))),
+            targets=self._targets(snapshot),
             schemes=tuple(self._scheme(state, results.get(state.scheme.name, Results())) for state in states),
             cpu_percent=percent,
             total_cpu_percent=_percent(cpu - self._begun_cpu, now - self._begun),
@@ -60,22 +65,28 @@ class Figures:
             dry_run=self._dry_run,
         )
 
-    def _target(self, index: int, snapshot: Snapshot | None) -> TargetStatus:
-        pidfd = self._operations.pidfds[index]
-        alive, rss_bytes = False, 0
-        try:
+    def _targets(self, snapshot: Snapshot | None) -> tuple[TargetStatus, ...]:
+        if snapshot is not None and snapshot is not self._snapshot:
+            self._snapshot, self._sums = snapshot, _sums(snapshot, len(self._comms))
+        costs: list[TargetCost | None] = [_cost(one, self._applier.cpu_ns[i]) for i, one in enumerate(self._costs())]
+        costs = costs or [None] * len(self._comms)
+        return tuple(self._target(index, *self._sums[index], costs[index]) for index in range(len(self._comms)))
+
+    def _target(self, index: int, working_set: int, nr_regions: int, cost: TargetCost | None) -> TargetStatus:
+        pidfd, comm = self._operations.pidfds[index], self._comms[index]
+        with suppress(TargetGoneError):
             rss_bytes = process.resident_bytes(pidfd.proc)
-            alive = self._operations.target_valid(index)
-        except TargetGoneError:
-            pass
-        working_set, nr_regions = 0, 0
-        if alive and snapshot is not None:
-            mine = snapshot.target == index
-            working_set = int(snapshot.size[mine & (snapshot.nr_accesses > 0)].sum())
-            nr_regions = int(mine.sum())
-        budgets = self._budgets()
-        cost = _cost(budgets[index], self._applier.cpu_ns[index]) if index < len(budgets) else None
-        return TargetStatus(pidfd.pid, self._comms[index], alive, rss_bytes, working_set, nr_regions, cost)
+            if self._operations.target_valid(index):
+                return TargetStatus(
+                    pidfd.pid,
+                    comm,
+                    alive=True,
+                    rss_bytes=rss_bytes,
+                    working_set_bytes=working_set,
+                    nr_regions=nr_regions,
+                    cost=cost,
+                )
+        return TargetStatus(pidfd.pid, comm, alive=False, rss_bytes=0, working_set_bytes=0, nr_regions=0, cost=cost)
 
     def _scheme(self, state: SchemeState, results: Results) -> SchemeStatus:
         scheme, stats, quota = state.scheme, state.stats, state.quota
@@ -105,17 +116,27 @@ class Figures:
         )
 
 
-def _cost(budget: Budget, act_ns: int) -> TargetCost:
-    total = budget.total
+def _sums(snapshot: Snapshot, nr_targets: int) -> list[tuple[int, int]]:
+    """Return for each target how many bytes were accessed, and how many regions there are."""
+    accessed = np.bincount(snapshot.target, snapshot.size * (snapshot.nr_accesses > 0), nr_targets)
+    return list(
+        zip(
+            accessed.astype(np.int64).tolist(), np.bincount(snapshot.target, minlength=nr_targets).tolist(), strict=True
+        )
+    )
+
+
+def _cost(cost: Cost, act_ns: int) -> TargetCost:
+    total = cost.total
     return TargetCost(
         read_ms=total.read_ns / 1e6,
         compute_ms=total.compute_ns / 1e6,
         age_ms=(total.age_ns + total.clear_ns) / 1e6,
         act_ms=act_ns / 1e6,
         target_ms=total.target_ns / 1e6,
-        every=budget.every,
-        rotation=budget.pace.rotation,
-        limited=budget.reason,
+        every=cost.every,
+        rotation=cost.pace.rotation,
+        limited=cost.reason,
     )
 
 

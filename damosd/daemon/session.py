@@ -116,7 +116,7 @@ class Session:
         self._guards = None if dry_run else Guards(self.engine, self._effects, metrics, hooks.on_guard)
         self._applier = Applier(self.engine, self._effects, self._guards, hooks.on_explain)
         self._watching.begin(self._applier, Callbacks(after_aggregation=self._keep))
-        self._figures = Figures(operations, self._applier, self._watching.budgets, dry_run=dry_run)
+        self._figures = Figures(operations, self._applier, self._watching.costs, dry_run=dry_run)
         self._reload_wanted = False
         self._paused = ""  # what keeps all schemes from doing anything, so that nothing is monitored
         self._next_look = 0.0

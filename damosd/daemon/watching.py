@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from damosd.core.intervals import IntervalsGoal
     from damosd.core.monitor import Callbacks
     from damosd.core.operations import SchemeRunner
-    from damosd.core.pages.budget import Budget
+    from damosd.core.pages.groups import Cost
     from damosd.core.snapshot import Snapshot
 
 _TOO_SELDOM = 10
@@ -132,18 +132,18 @@ class Watching:
         """Sampling intervals since the start, of all monitors."""
         return self._before + self.monitor.passed
 
-    def budgets(self) -> Sequence[Budget]:
+    def costs(self) -> Sequence[Cost]:
         """Return what each target has cost, while every page is looked at."""
-        return self.monitor.budgets() if isinstance(self.monitor, PageMonitor) else ()
+        return self.monitor.costs() if isinstance(self.monitor, PageMonitor) else ()
 
     def take_decisions(self) -> Iterator[tuple[int, str]]:
         """Yield the pid of each target whose budget limits it by half, or twice, as much as when last told, and how."""
-        for pidfd, budget in zip(self.operations.pidfds, self.budgets(), strict=False):
-            now = budget.every * budget.pace.rotation
+        for pidfd, cost in zip(self.operations.pidfds, self.costs(), strict=False):
+            now = cost.every * cost.pace.rotation
             before = self._told.get(pidfd.pid, 1)
-            if budget.total.read_ns and (now >= 2 * before or 2 * now <= before):
+            if cost.total.read_ns and (now >= 2 * before or 2 * now <= before):
                 self._told[pidfd.pid] = now
-                yield pidfd.pid, budget.reason or "it is not limited any more"
+                yield pidfd.pid, cost.reason or "it is not limited any more"
 
     def reconsider(self) -> bool:
         """Change the resolution now and then, where the other fits the overhead better; tell whether it was."""
@@ -174,7 +174,7 @@ class Watching:
 
     def _learn(self, monitor: PageMonitor) -> None:
         """Take over what a page has really taken."""
-        known = [(budget.look_ns, size) for budget, size in zip(monitor.budgets(), self._sizes(), strict=True) if size]
+        known = [(cost.look_ns, size) for cost, size in zip(monitor.costs(), self._sizes(), strict=True) if size]
         took, pages = sum(one for one, _ in known), sum(size for _, size in known)
         if took and pages:
             self._look_ns = took / pages

@@ -8,14 +8,20 @@ import os
 import re
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from damosd.errors import TargetGoneError
+
+_MOST_BYTES = 1 << 16
+"""More than any of these files has; the kernel gives all of one at once."""
 
 
 def _read(proc: str, name: str) -> str:
     try:
-        return Path(proc, name).read_text(errors="replace")
+        fd = os.open(f"{proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)  # a tenth of what pathlib takes: hundreds are read
+        try:
+            return os.read(fd, _MOST_BYTES).decode(errors="replace")
+        finally:
+            os.close(fd)
     except (FileNotFoundError, ProcessLookupError) as error:
         raise TargetGoneError("the process has ended") from error
 

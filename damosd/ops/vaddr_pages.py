@@ -14,20 +14,21 @@ import numpy as np
 
 from damosd.access import page_bits
 from damosd.access.accessed_bit import SHARED_AGING_CPU
-from damosd.access.pagetable import PAGE, PageTables, Space
-from damosd.access.ranges import clip, union
+from damosd.access.pagetable import MAX_SPACES, PAGE, SPACE_SHIFT, PageTables, Space, Spaces, SpacesGoneError
+from damosd.access.ranges import clip, inside, union
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, process
 from damosd.linux.madvise import Advice, process_madvise
 from damosd.ops.processes import READING_CPU, Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import ExitStack
 
 
 _CHUNKS_AT_ONCE = 256
 _PAGES_AT_ONCE = 16384
+_TRIES = 3
 _NOTHING = np.zeros(0, np.int64)
 _NO_RANGES = np.zeros((0, 2), np.int64)
 
@@ -36,11 +37,12 @@ class VaddrPages(Processes):
     """Looks at all pages of processes: what `core.pages.operations.PageOperations` asks for. Raises as `Processes`."""
 
     def _prepare(self, stack: ExitStack) -> None:
-        self._tables = PageTables(samples=_PAGES_AT_ONCE, copies=_CHUNKS_AT_ONCE)
+        self._tables = PageTables(samples=_PAGES_AT_ONCE, copies=_CHUNKS_AT_ONCE, spaces=MAX_SPACES)
         stack.callback(self._tables.close)
         self._spaces = [self._tables.find(pidfd) for pidfd in self.pidfds]
         for pidfd in self.pidfds:
             process_madvise(pidfd.fd, np.zeros((1, 2), np.int64), Advice.COLD)  # find out now whether we may
+        self._together: dict[tuple[int, ...], Spaces] = {}
         self._refusing = [_NO_RANGES] * len(self.pidfds)  # MADV_COLD fails there
         self._ended = [False] * len(self.pidfds)
         self._changed: set[int] = set()
@@ -67,59 +69,92 @@ class VaddrPages(Processes):
         self._cpu_ns[target] = process.cpu_ns(self.pidfds[target].pid)
         return self._cpu_ns[target] != before
 
-    def chunks(self, target: int) -> np.ndarray:
-        """Return which 2 MiB chunks of the target have any memory: int64 addresses, sorted; none once it has ended."""
-        with self._following(target):
-            return page_bits.populated(self._tables, self._spaces[target])
+    def _spaces_of(self, targets: Sequence[int]) -> Spaces:
+        key = tuple(targets)
+        if key not in self._together:
+            self._together = {old: one for old, one in self._together.items() if not set(old) & set(key)}
+            self._together[key] = Spaces([self._spaces[target] for target in targets])
+        return self._together[key]
+
+    def chunks(self, targets: Sequence[int]) -> np.ndarray:
+        """Return which 2 MiB chunks of the targets have any memory: int64 places, sorted; none where one has changed.
+
+        Asks again where a target turns out to go on without the thread that it was known by.
+        """
+        for _ in range(_TRIES):
+            with self._following(targets):
+                return page_bits.populated(self._tables, self._spaces_of(targets))
+            if self._changed:
+                break
         return _NOTHING
 
-    def look(self, target: int, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Look at all pages of `chunks`, some chunks at a time; ends early when the target has changed."""
-        with self._following(target):
-            yield from page_bits.look(self._tables, self._spaces[target], chunks)
+    def look(self, targets: Sequence[int], chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Look at all pages of `chunks`, some chunks at a time; ends early when a target has changed."""
+        with self._following(targets):
+            yield from page_bits.look(self._tables, self._spaces_of(targets), chunks)
 
-    def refused(self, target: int, addresses: np.ndarray) -> np.ndarray:
-        """Tell which young pages (int64 addresses, sorted) cannot be made old on their own: uint8, 0 to 2."""
+    def refused(self, targets: Sequence[int], addresses: np.ndarray) -> np.ndarray:
+        """Tell which young pages (int64 places, sorted) cannot be made old on their own: uint8, 0 to 2."""
         found = np.zeros(len(addresses), np.uint8)
-        with self._following(target):
-            found = page_bits.refused(self._tables, self._spaces[target], addresses)
-            found[(found == 0) & self._locked(target, addresses)] = 1
+        with self._following(targets):
+            found = page_bits.refused(self._tables, self._spaces_of(targets), addresses)
+            found[(found == 0) & self._locked(targets, addresses)] = 1
         return found
 
-    def _locked(self, target: int, addresses: np.ndarray) -> np.ndarray:
-        """Tell which pages lie where MADV_COLD fails, still: bool. It is tried on one page of each mapping."""
-        mappings = self._mappings[target][1]
-        pieces = clip(self._refusing[target], mappings.ranges).ranges
-        piece, inside = _owner(pieces, addresses)
-        if inside.any():
-            asked, first = np.unique(piece[inside], return_index=True)
-            pages = addresses[inside][first][:, np.newaxis] + (0, PAGE)
+    def _locked(self, targets: Sequence[int], addresses: np.ndarray) -> np.ndarray:
+        """Tell which pages lie where MADV_COLD fails, still: bool."""
+        locked, owner = np.zeros(len(addresses), bool), addresses >> SPACE_SHIFT
+        for member in np.unique(owner).tolist():
+            mine = np.flatnonzero(owner == member)
+            its = addresses[mine] - (np.int64(member) << SPACE_SHIFT)
+            if inside(its, self._refusing[targets[member]]).any():
+                locked[mine] = self._locked_in(targets[member], its)
+        return locked
+
+    def _locked_in(self, target: int, addresses: np.ndarray) -> np.ndarray:
+        """Tell which pages of one target lie where it fails, still: bool. It is tried on one page of each mapping."""
+        mapped = self._mappings[target][1].ranges
+        pieces = clip(self._refusing[target], mapped).ranges
+        piece, within = _owner(pieces, addresses)
+        if within.any():
+            asked, first = np.unique(piece[within], return_index=True)
+            pages = addresses[within][first][:, np.newaxis] + (0, PAGE)
             fails = np.ones(len(pieces), bool)
             fails[asked] = False
-            made = page_bits.make_old(self._tables, self._spaces[target], mappings, pages)
-            fails[_owner(pieces, made.refused[:, 0])[0]] = True
+            with self._following([target]):
+                made = page_bits.make_old(self._tables, self._spaces[target], mapped, pages)
+                fails[_owner(pieces, made.refused[:, 0])[0]] = True
             self._refusing[target] = union(pieces[fails])
-            inside &= fails[piece]
-        return inside
+            within &= fails[piece]
+        return within
 
-    def make_old(self, target: int, ranges: np.ndarray, *, flush: bool) -> tuple[int, bool]:
-        """Make all pages in `ranges` old, maybe those in small gaps as well."""
+    def make_old(self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Make all pages in `ranges` old, maybe those in small gaps as well; see `PageOperations`."""
+        nothing = np.zeros(len(targets), np.int64), np.zeros(len(targets), bool)
+        mapped = [self._mapped(target) for target in targets]
+        if self._changed:
+            return nothing
+        every = np.concatenate([one + (np.int64(member) << SPACE_SHIFT) for member, one in enumerate(mapped)])
+        with self._following(targets):
+            made = page_bits.make_old(self._tables, self._spaces_of(targets), every, ranges, flush=flush)
+            for member in np.unique(made.refused[:, 0] >> SPACE_SHIFT).tolist():
+                mine = made.refused[made.refused[:, 0] >> SPACE_SHIFT == member]
+                self._note_refusals(targets[member], mine - (np.int64(member) << SPACE_SHIFT))
+            for member in np.flatnonzero(made.unknown).tolist():
+                self._forget_mappings(targets[member])
+            return made.nr_ranges, made.flushed
+        return nothing
+
+    def _mapped(self, target: int) -> np.ndarray:
+        """Return what is mapped of a target, as of a moment ago; notes when it turns out to have ended."""
         mappings = self.recent_mappings(target, READING_CPU / self.nr_targets)
         if mappings is None or not len(mappings):  # none either where the first thread has ended: it takes no advice
             self._ended[target] = True
             self._changed.add(target)
-            return 0, False
-        with self._following(target):
-            made = page_bits.make_old(self._tables, self._spaces[target], mappings, ranges, flush=flush)
-            self._note_refusals(target, made.refused)
-            if made.unknown:
-                self._forget_mappings(target)
-            return made.nr_ranges, made.flushed
-        return 0, False
+            return _NO_RANGES
+        return mappings.ranges
 
     def _note_refusals(self, target: int, refused: np.ndarray) -> None:
-        if not len(refused):
-            return
         known = self._refusing[target]
         self._refusing[target] = union(np.concatenate((known, refused)))
         if not np.array_equal(self._refusing[target], known):
@@ -142,20 +177,25 @@ class VaddrPages(Processes):
         return True
 
     @contextmanager
-    def _following(self, target: int) -> Iterator[None]:
-        """Note when it turns out that the target has ended, execed, or lost the thread that we knew it by."""
+    def _following(self, targets: Sequence[int]) -> Iterator[None]:
+        """Note when it turns out that a target has ended, execed, or lost the thread that we knew it by."""
         try:
             yield
-        except TargetGoneError:
-            before = self._spaces[target]
-            try:
-                self._spaces[target] = self._tables.find(self.pidfds[target])
-            except (TargetGoneError, TargetRefusedError):
-                self._ended[target] = True
-            if self._ended[target] or self._spaces[target].exec_id != before.exec_id:
-                self._changed.add(target)
-                self._refusing[target] = _NO_RANGES
-            self._forget_mappings(target)
+        except SpacesGoneError as error:
+            for member in error.which:
+                self._find_again(targets[member])
+
+    def _find_again(self, target: int) -> None:
+        before = self._spaces[target]
+        try:
+            self._spaces[target] = self._tables.find(self.pidfds[target])
+        except (TargetGoneError, TargetRefusedError):
+            self._ended[target] = True
+        if self._ended[target] or self._spaces[target].exec_id != before.exec_id:
+            self._changed.add(target)
+            self._refusing[target] = _NO_RANGES
+        self._forget_mappings(target)
+        self._together = {targets: spaces for targets, spaces in self._together.items() if target not in targets}
 
 
 def _owner(ranges: np.ndarray, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

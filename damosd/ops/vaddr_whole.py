@@ -76,7 +76,7 @@ class VaddrWhole(Processes):
 
     def make_old(self, mappings: Mappings, ranges: np.ndarray, *, flush: bool) -> MadeOld:
         """Make the pages in `ranges` old on their own; see `page_bits.make_old`."""
-        return page_bits.make_old(self._tables, self._space, mappings, ranges, flush=flush)
+        return page_bits.make_old(self._tables, self._space, mappings.ranges, ranges, flush=flush)
 
     def refused(self, addresses: np.ndarray) -> np.ndarray:
         """Tell which young pages (int64, sorted) cannot be made old on their own, for all that is known: bool."""

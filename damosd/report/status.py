@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from damosd.damos.backoff import GuardStatus
 
 SCHEMA = 1
-"""The version of the JSON that `as_json` makes."""
+"""The version of the JSON that `json_line` makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,11 @@ class Summary:
     not_undone: tuple[str, ...] = ()
 
 
-def as_json(event: str, figures: Status | Summary) -> dict[str, Any]:
-    """Return one JSON line's object: `schema`, `event` and the figures."""
-    return {"schema": SCHEMA, "event": event, **asdict(figures)}
+def json_line(event: str, figures: Status | Summary) -> str:
+    """Return one JSON line: an object with `schema`, `event` and the figures."""
+    top = {"schema": SCHEMA, "event": event, **_fields(figures)}
+    return json.dumps(top, default=_fields)  # dataclasses.asdict copies all, which takes ten times as long
+
+
+def _fields(figures: Any) -> dict[str, Any]:
+    return {name: getattr(figures, name) for name in figures.__slots__}

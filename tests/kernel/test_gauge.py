@@ -293,7 +293,7 @@ def test_whatever_fails_an_idle_target_accesses_nothing(
     victim: Victim, watched: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What stays young of one that sleeps was not accessed, also where it is not known why it stays so."""
-    nothing_done = MadeOld(0, flushed=False, refused=np.zeros((0, 2), np.int64), unknown=False)
+    nothing_done = MadeOld(np.zeros(1, np.int64), np.zeros(1, bool), np.zeros((0, 2), np.int64), np.zeros(1, bool))
     monkeypatch.setattr(page_bits, "make_old", lambda *_, **__: nothing_done)
     monkeypatch.setattr(clear_refs, "make_all_old", lambda *_: None)
     area = victim.written(SOME // 4)
@@ -426,7 +426,9 @@ def test_without_a_flush_nothing_shared_is_called_idle(
 ) -> None:
     """An access by a translation that is still cached leaves no trace."""
     make_old = page_bits.make_old
-    monkeypatch.setattr(page_bits, "make_old", lambda *args, **more: make_old(*args, **more)._replace(flushed=False))
+    monkeypatch.setattr(
+        page_bits, "make_old", lambda *args, **more: make_old(*args, **more)._replace(flushed=np.zeros(1, bool))
+    )
     area = kind(victim, path).part(0, SOME)
     seen = watched(victim)
     area.read()

@@ -35,7 +35,7 @@ class Hands:
     def make_old(self, *ranges: tuple[int, int], flush: bool = True) -> MadeOld:
         """Make ranges (first byte and the one after the last) old."""
         mappings = maps.read(self.pidfd.proc)
-        return page_bits.make_old(self.tables, self.space, mappings, np.array(ranges, np.int64), flush=flush)
+        return page_bits.make_old(self.tables, self.space, mappings.ranges, np.array(ranges, np.int64), flush=flush)
 
     def young(self, area: Area) -> np.ndarray:
         """Tell which pages of an area are young: bool."""

@@ -199,20 +199,20 @@ def rotating(victim: Victim, watch_pages: Callable[..., PageWatch]) -> tuple[Pag
     area = victim.written(64 * MIB)
     seen = watch_pages(victim, overhead=FEW)
     seen.look(6, area.read)
-    assert 3 < seen.monitor.budgets()[0].pace.rotation < 20
+    assert 3 < seen.monitor.costs()[0].pace.rotation < 20
     return seen, area
 
 
 def test_what_is_hot_stays_hot_while_it_is_made_old_in_turns(rotating: tuple[PageWatch, Area]) -> None:
     """In every round, and a part of it is made old in each."""
     seen, area = rotating
-    made_old = seen.monitor.budgets()[0].total.nr_hot
+    made_old = seen.monitor.costs()[0].total.nr_hot
     for _ in range(20):
         seen.look(1, area.read)
         told = seen.told(area)
         assert told.hot.mean() > ENOUGH
         assert not told.cold.any()
-    made_old = seen.monitor.budgets()[0].total.nr_hot - made_old
+    made_old = seen.monitor.costs()[0].total.nr_hot - made_old
     assert len(area.pages) < made_old < 8 * len(area.pages)
 
 
@@ -227,7 +227,7 @@ def test_what_turns_cold_beside_hot_pages_is_found_in_its_turn(rotating: tuple[P
     """A chunk whose witness is hot is made old once in so many rounds; until then all of it keeps what was known."""
     seen, area = rotating
     touched = np.arange(len(area.pages)) % 512 < 300
-    for _ in range(seen.monitor.budgets()[0].pace.rotation + 3):
+    for _ in range(seen.monitor.costs()[0].pace.rotation + 3):
         seen.look(1, lambda: area.touch(touched))
         assert not (seen.told(area).cold & touched).any()
     assert_exact(seen.told(area), touched)

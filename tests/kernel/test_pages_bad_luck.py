@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from damosd.ops import vaddr_pages
 from damosd.ops.vaddr_pages import VaddrPages
 from kernel import truth
 from kernel.acting import act
+from kernel.page_use import STEPS, Used, a_while, in_the_middle, numbers
 from kernel.page_watch import NEARLY_ALL, SETTLED, PageWatch, assert_exact, in_turn
 from kernel.programs import Program, built, until
 from kernel.victims import MIB, PAGE, Area
@@ -32,40 +32,8 @@ if TYPE_CHECKING:
     Watching = Callable[..., PageWatch]
 
 GIB = 1 << 30
-A_WHILE_S = 0.02
 NONE, READ_WRITE = 0, 3
 FREESTANDING = ("-ffreestanding", "-nostdlib", "-static")
-
-
-def a_while() -> None:
-    """Let something happen."""
-    time.sleep(A_WHILE_S)
-
-
-def numbers(area: Area) -> np.ndarray:
-    """Return the numbers of an area's pages: int64."""
-    return np.arange(len(area.pages))
-
-
-class Used:
-    """8 MiB of a victim of which a quarter is in use, and the rest not; its content is known."""
-
-    def __init__(self, victim: Victim) -> None:
-        self.area = victim.map(8 * MIB)
-        self.area.fill()
-        self.hot, self.rest = self.area.part(2 * MIB, 4 * MIB), self.area.part(4 * MIB, 8 * MIB)
-        self.touched = numbers(self.area) // 512 == 1
-
-    def hold(self, seen: PageWatch, rounds: int, meanwhile: Callable[[], object] = a_while) -> None:
-        """Let rounds pass in each of which the hot part is read: it is never called cold."""
-        for _ in range(rounds):
-            seen.look(1, in_turn(meanwhile, self.hot.read))
-            assert seen.monitor.running
-            assert np.count_nonzero(seen.told(self.hot).cold) <= 2
-
-    def assert_exact(self, seen: PageWatch) -> None:
-        """Hold what is told now against what is in use."""
-        assert_exact(seen.told(self.area), self.touched)
 
 
 @pytest.fixture
@@ -384,9 +352,9 @@ def test_a_stopped_target(victim: Victim, used: Used, watch_pages: Watching) -> 
     victim.stop()
     seen.look(3, a_while)
     assert not seen.told(used.area).nr_accesses.any()
-    spent = seen.monitor.budgets()[0].total.nr_ranges
+    spent = seen.monitor.costs()[0].total.nr_ranges
     seen.look(20)
-    assert seen.monitor.budgets()[0].total.nr_ranges == spent
+    assert seen.monitor.costs()[0].total.nr_ranges == spent
     assert seen.told(used.hot).cold.all()
     assert (seen.told(used.hot).age >= 16).all()
     assert truth.status(victim.pid, "State").startswith("T")
@@ -394,36 +362,6 @@ def test_a_stopped_target(victim: Victim, used: Used, watch_pages: Watching) -> 
     used.hold(seen, 3)
     used.assert_exact(seen)
     assert used.area.intact()
-
-
-STEPS = ["has_run", "chunks", "look", "refused", "make_old", "make_all_old"]
-
-
-def in_the_middle(
-    operations: VaddrPages, step: str, happens: Callable[[], object], monkeypatch: pytest.MonkeyPatch
-) -> list[Callable[[], object]]:
-    """Let something happen right before one of the operations; of a look, between two chunks of it.
-
-    What is returned is empty once it has happened.
-    """
-    before = getattr(operations, step)
-    left: list[Callable[[], object]] = [happens]
-
-    def once() -> None:
-        if left:
-            left.pop()()
-
-    def changed(*arguments: object, **options: object) -> object:
-        once()
-        return before(*arguments, **options)
-
-    def between(*arguments: object) -> object:
-        for one in before(*arguments):
-            yield one
-            once()
-
-    monkeypatch.setattr(operations, step, between if step == "look" else changed)
-    return left
 
 
 @pytest.mark.parametrize("step", STEPS)

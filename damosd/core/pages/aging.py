@@ -42,14 +42,14 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to make old: int64 byte `ranges`, (n, 2), sorted; `nr_pages` in them, of which so many were HOT.
+    """What to make old: int64 `ranges` of places, (n, 2), sorted.
 
-    A huge page counts as one.
+    `nr_pages` in them, of which so many were HOT, of each address space: int64. A huge page counts as one.
     """
 
     ranges: np.ndarray
-    nr_pages: int
-    nr_hot: int
+    nr_pages: np.ndarray
+    nr_hot: np.ndarray
 
 
 def choose(pages: Pages, pace: Pace, rng: np.random.Generator) -> Choice:
@@ -71,8 +71,8 @@ def choose(pages: Pages, pace: Pace, rng: np.random.Generator) -> Choice:
     wanted = (kind == YOUNG) | ((kind == (YOUNG | HOT)) & whole[rows, np.newaxis])
     alone = np.flatnonzero(pages.witnessed & ~whole)
     witnesses = pages.chunks[alone] + pages.witness[alone].astype(np.int64) * PAGE_SIZE
-    nr_hot = _count(pages.nr_hot[whole], pages.huge[whole]) + len(alone)
-    nr_new = _count(pages.nr_new[rows], pages.huge[rows])
+    nr_hot = _count(pages, pages.nr_hot * whole) + np.bincount(pages.member[alone], minlength=pages.nr_members)
+    nr_new = _count(pages, pages.nr_new * (whole | unproven))
     ranges = np.concatenate((ranges_of(pages.chunks[rows], wanted), witnesses[:, np.newaxis] + (0, PAGE_SIZE)))
     return Choice(ranges[np.argsort(ranges[:, 0])], nr_new + nr_hot, nr_hot)
 
@@ -109,8 +109,10 @@ def ask_witnesses(pages: Pages, refused: Callable[[np.ndarray], np.ndarray], rng
     pages.retried[rows] = (answer != 0) != of_shared
 
 
-def _count(amounts: np.ndarray, huge: np.ndarray) -> int:
-    return int(np.where(huge, amounts > 0, amounts).sum(dtype=np.int64))
+def _count(pages: Pages, amounts: np.ndarray) -> np.ndarray:
+    """Return the sum for each address space of what there is in each chunk: int64."""
+    amounts = np.where(pages.huge, amounts > 0, amounts)
+    return np.bincount(pages.member, amounts, pages.nr_members).astype(np.int64)
 
 
 def _within(amounts: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -94,11 +94,29 @@ class Spent:
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
+    def add_share(self, other: Spent, share: float) -> None:
+        """Add a part of the time that another round took."""
+        self.read_ns += int(other.read_ns * share)
+        self.compute_ns += int(other.compute_ns * share)
+        self.age_ns += int(other.age_ns * share)
+        self.clear_ns += int(other.clear_ns * share)
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """How many chunks of some targets have hot pages, and how many of those there are; and of the one with most."""
+
+    chunks: int = 0
+    pages: int = 0
+    most_chunks: int = 0
+    most_pages: int = 0
+
 
 @dataclass(slots=True)
 class Budget:
-    """The budget of one target. `every`: sampling intervals from one look to the next; `pace` of making old.
+    """The budget of one target, or of some that are looked at together.
 
+    `every`: sampling intervals from one look to the next; `pace` of making old.
     `reason` tells what the budget makes different from monitoring at its best, or is empty. `look_ns` and `round_ns`
     are what a look takes at present, without and with making old.
     """
@@ -106,14 +124,12 @@ class Budget:
     every: int = 1
     pace: Pace = field(default_factory=Pace)
     reason: str = ""
-    total: Spent = field(default_factory=Spent)
     look_ns: float = 0.0
     round_ns: float = 0.0
     _scale: float = 1.0
 
     def note(self, spent: Spent, looks: int) -> None:
         """Learn from a round, the `looks`th."""
-        self.total.add(spent)
         if looks < _UNLIMITED_LOOKS:
             return
         self.look_ns = spent.look_ns if not self.look_ns else 0.75 * self.look_ns + 0.25 * spent.look_ns
@@ -123,24 +139,20 @@ class Budget:
         if guess > 50 * _RANGE_NS:
             self._scale = 0.75 * self._scale + 0.25 * spent.age_ns / guess
 
-    def plan(self, overhead: Overhead, cpu: float, sample_ns: int, looks: int, hot: tuple[int, int]) -> None:
-        """Decide on the next round, with `cpu` of one CPU to spend.
-
-        `hot`: how many chunks have hot pages and how many of those there are; `looks`: how many there have been.
-        """
+    def plan(self, overhead: Overhead, cpu: float, sample_ns: int, looks: int, hot: Hot) -> None:
+        """Decide on the next round, with `cpu` of one CPU to spend; `looks`: how many there have been."""
         allowed = _SPARE * cpu * sample_ns
         self.every = min(max(math.ceil(self.look_ns / (_FOR_LOOKS * allowed)), 1), _LONGEST)
         left_ns = max(allowed * self.every - self.look_ns, 0.0) / self._scale
         slowdown_ns = _SPARE * overhead.target_slowdown * sample_ns * self.every
-        nr_chunks, nr_pages = hot
 
         def rounds(ours_ns: float, targets_ns: float, part: float) -> int:
             needed = max(ours_ns / max(part * left_ns, 1.0), targets_ns / (part * slowdown_ns))
             return min(max(math.ceil(needed), 1), _MAX_ROTATION)
 
         self.pace = Pace(
-            rotation=rounds(nr_pages * _PAGE_NS, nr_pages * _TOUCH_NS, _FOR_ROTATION),
-            witness=rounds(nr_chunks * _RANGE_NS, nr_chunks * (_FLUSH_NS + _TOUCH_NS), _FOR_WITNESSES),
+            rotation=rounds(hot.pages * _PAGE_NS, hot.most_pages * _TOUCH_NS, _FOR_ROTATION),
+            witness=rounds(hot.chunks * _RANGE_NS, hot.most_chunks * (_FLUSH_NS + _TOUCH_NS), _FOR_WITNESSES),
             most_pages=max(int(_FOR_UNPROVEN * left_ns / _PAGE_NS), _LEAST_PAGES)
             if looks >= _UNLIMITED_LOOKS
             else 1 << 62,

@@ -8,7 +8,6 @@ aggregation intervals.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,9 @@ import numpy as np
 from damosd.core.monitor import Callbacks, call_or_stop
 from damosd.core.pages.aging import ask_witnesses, choose
 from damosd.core.pages.budget import Budget, Overhead, Spent
+from damosd.core.pages.chunks import PAGES_A_CHUNK
+from damosd.core.pages.groups import Cost, Group, regrouped
+from damosd.core.pages.places import addresses, members, places_of
 from damosd.core.pages.regions import Runs, begin_anew, recall, runs
 from damosd.core.pages.states import Pages
 from damosd.core.regions import piece_ends
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from damosd.core.attrs import Attrs
     from damosd.core.operations import Acted, SchemeRunner
+    from damosd.core.pages.aging import Choice
     from damosd.core.pages.operations import PageOperations
 
 MAX_SAMPLES = 20
@@ -35,19 +38,6 @@ _LEAST_CPU = 1e-9
 _MOST_FLUSHES = 3
 _ASLEEP_LOOKS = 10
 """Also what sleeps is looked at once in so many rounds: others may share its memory, or take it away."""
-
-
-@dataclass
-class _Target:
-    pages: Pages
-    budget: Budget = field(default_factory=Budget)
-    next_look: int = 0  # in sampling intervals
-    interval: int = 0  # the last one that has ended
-    looks: int = 0  # since then
-    flushes: int = 0  # tried in vain
-    snapshots_ns: int = 0  # spent on snapshots since the last look
-    skipped: int = 0
-    ended: bool = False
 
 
 class PageMonitor:
@@ -85,7 +75,7 @@ class PageMonitor:
         self._schemes = schemes
         self._callbacks = callbacks or Callbacks()
         self._known = known
-        self._targets: list[_Target] = []
+        self._groups: list[Group] = []
         self._next_step = 0
 
     @property
@@ -93,19 +83,25 @@ class PageMonitor:
         """How long to wait until the next step, microseconds."""
         return max(self._next_step - self.passed, 1) * self.attrs.sample_us
 
-    def budgets(self) -> list[Budget]:
+    def costs(self) -> list[Cost]:
         """Return what each target has cost, and what follows from that."""
-        return [target.budget for target in self._targets]
+        nothing = Cost(Spent(), 0.0, 1, Budget().pace, "")
+        of = {target: cost for group in self._groups for target, cost in zip(group.targets, group.costs(), strict=True)}
+        return [of.get(target, nothing) for target in range(self._operations.nr_targets)]
 
     def pages(self, target: int) -> Pages:
-        """Return what is known of a target's pages."""
-        return self._targets[target].pages
+        """Return what is known of a target's pages, together with others' when they are looked at together."""
+        group = self._group_of(target)
+        return group.pages if group else Pages()
+
+    def _group_of(self, target: int) -> Group | None:
+        return next((group for group in self._groups if target in group.targets), None)
 
     def start(self) -> None:
         """Look for the first time, which tells nothing yet, and make old."""
         self.running = True
         call_or_stop(self, self._callbacks.before_start)
-        self._targets = [self._fresh() for _ in range(self._operations.nr_targets)]
+        self._groups = [self._fresh(target) for target in range(self._operations.nr_targets)]
         if self.running:
             self._look_at_due()
             self._recall()
@@ -113,8 +109,8 @@ class PageMonitor:
 
     def _recall(self) -> None:
         if self._known is not None:
-            for one, target in enumerate(self._targets):
-                recall(target.pages, Runs.of(self._known, one))
+            for group in self._groups:
+                recall(group.pages, Runs.of(self._known, group.targets[0]))
             self._known = None
 
     def stop(self) -> None:
@@ -157,24 +153,24 @@ class PageMonitor:
         """Return in which aggregation interval we are, or were when so many sampling intervals had passed."""
         return (self.passed if passed is None else passed) // self.attrs.aggr_samples
 
-    def _fresh(self) -> _Target:
+    def _fresh(self, target: int) -> Group:
         pages = Pages(self.attrs.aggr_samples)
         pages.now = pages.base = self._interval()
-        return _Target(pages, interval=self._interval())
+        return Group([target], pages, self._interval())
 
     def _look_at_due(self) -> bool:
-        """Look at the targets whose time has come; tell whether there were any."""
-        due = [one for one, target in enumerate(self._targets) if self.passed >= target.next_look and not target.ended]
-        for one in due:
-            self._look(one)
+        """Look at the groups whose time has come; tell whether there were any."""
+        due = [group for group in self._groups if self.passed >= group.next_look]
+        for group in due:
+            if group.targets:  # none are left where all have ended meanwhile
+                self._look(group)
         return bool(due)
 
-    def _look(self, one: int) -> None:
-        target = self._targets[one]
-        pages, operations = target.pages, self._operations
+    def _look(self, group: Group) -> None:
+        pages, operations = group.pages, self._operations
         pages.advance(self._interval())
-        spent, last_ns = Spent(compute_ns=target.snapshots_ns), self._cpu_ns()
-        target.snapshots_ns = 0
+        spent, last_ns = Spent(compute_ns=group.snapshots_ns), self._cpu_ns()
+        group.snapshots_ns = 0
 
         def lap() -> int:
             nonlocal last_ns
@@ -182,93 +178,117 @@ class PageMonitor:
             took, last_ns = now_ns - last_ns, now_ns
             return took
 
-        has_run = operations.has_run(one)
-        if pages.looks and not has_run and target.skipped < _ASLEEP_LOOKS and not self._unsettled(pages):
-            target.skipped += 1
+        have_run = [operations.has_run(target) for target in group.targets]  # of all: it is since last asked
+        if pages.looks and not any(have_run) and group.skipped < _ASLEEP_LOOKS and not self._unsettled(pages):
+            group.skipped += 1
         else:
-            target.skipped = 0
-            chunks = operations.chunks(one)
-            spent.read_ns += lap()
-            pages.fit(chunks, self._rng)
-            first, refused = 0, partial(operations.refused, one)
-            for seen, huge in operations.look(one, chunks):
-                spent.read_ns += lap()
-                pages.take(first, seen, huge, refused, self._rng)
-                first += len(seen)
-                spent.compute_ns += lap()
-            spent.read_ns += lap()
-        for changed in operations.take_changed():
-            self._begin_anew(changed)
-        if self._targets[one] is not target:
-            return
+            group.skipped = 0
+            if not self._see(group, spent, lap):
+                group.next_look = self.passed + 1
+                return
         if pages.looks:
-            target.looks += 1
+            group.looks += 1
         else:
             pages.settle()
         pages.looks += 1
-        if not target.skipped:
-            self._make_old(one, target, spent, lap)
-        target.budget.note(spent, pages.looks)
-        self._aggregate(target)
+        choice, nr_ranges = self._make_old(group, spent, lap) if not group.skipped else (None, None)
+        group.note(spent, choice, nr_ranges)
+        self._aggregate(group)
+
+    def _see(self, group: Group, spent: Spent, lap: Callable[[], int]) -> bool:
+        """Take what is to be seen now of all pages; tell whether that was all of the targets that are left."""
+        pages, operations = group.pages, self._operations
+        chunks = operations.chunks(group.targets)
+        while self._begin_changed_anew():
+            if not group.targets:
+                return False
+            chunks = operations.chunks(group.targets)
+        spent.read_ns += lap()
+        pages.fit(chunks, self._rng)
+        first, refused = 0, partial(operations.refused, group.targets)
+        for seen, huge in operations.look(group.targets, chunks):
+            spent.read_ns += lap()
+            pages.take(first, seen, huge, refused, self._rng)
+            first += len(seen)
+            spent.compute_ns += lap()
+        spent.read_ns += lap()
+        pages.take_no_more(first)
+        return not self._begin_changed_anew()
+
+    def _begin_changed_anew(self) -> bool:
+        """Forget what was known of targets that have changed; tell whether there were any."""
+        changed = self._operations.take_changed()
+        for target in changed:
+            if not (group := self._group_of(target)):
+                continue
+            if len(group) == 1:
+                self._groups.remove(group)
+            before = group.take_out(target)
+            if self._operations.target_valid(target):
+                fresh = self._fresh(target)
+                fresh.totals, fresh.next_look = before.totals, self.passed + 1
+                self._groups.append(fresh)
+        return bool(changed)
 
     @staticmethod
     def _unsettled(pages: Pages) -> bool:
         """Tell whether the next look may tell something new though the target sleeps."""
-        return bool(pages.nr_new.any() or pages.nr_hot.any() or pages.uncertain.any())
+        counts = (pages.nr_new, pages.nr_hot, pages.nr_known, pages.uncertain)
+        return any(bool(count.any()) for count in counts)
 
-    def _begin_anew(self, one: int) -> None:
-        fresh = self._fresh()
-        fresh.ended = not self._operations.target_valid(one)
-        fresh.next_look = self.passed + 1
-        self._targets[one] = fresh
-
-    def _make_old(self, one: int, target: _Target, spent: Spent, lap: Callable[[], int]) -> None:
-        pages, operations = target.pages, self._operations
+    def _make_old(self, group: Group, spent: Spent, lap: Callable[[], int]) -> tuple[Choice, np.ndarray]:
+        """Make old what is to be, and return that, and in how many ranges of each target."""
+        pages, operations = group.pages, self._operations
         exact = pages.flushed
-        choice = choose(pages, target.budget.pace, self._rng)
-        ask_witnesses(pages, partial(operations.refused, one), self._rng)
+        choice = choose(pages, group.budget.pace, self._rng)
+        ask_witnesses(pages, partial(operations.refused, group.targets), self._rng)
         spent.compute_ns += lap()
-        flush = pages.doubtful or not pages.flushed
-        if len(choice.ranges) or flush:
-            spent.nr_ranges, flushed = operations.make_old(one, choice.ranges, flush=flush)
-            spent.nr_pages, spent.nr_hot = choice.nr_pages, choice.nr_hot
-            target.flushes = target.flushes + 1 if flush and not flushed else 0
-            # Where there is nothing to flush by, the target has hardly run, and what was cached is forgotten in time.
-            pages.flushed = not flush or flushed or target.flushes >= _MOST_FLUSHES
-        pages.doubtful = False
+        flush = pages.doubtful | ~pages.flushed
+        nr_ranges, flushed = np.zeros(len(group), np.int64), np.zeros(len(group), bool)
+        if len(choice.ranges) or flush.any():
+            nr_ranges, flushed = operations.make_old(group.targets, choice.ranges, flush)
+        group.flushes = (np.where(exact, 0, group.flushes) + 1) * (flush & ~flushed)
+        # Where there is nothing to flush by, the target has hardly run, and what was cached is forgotten in time.
+        pages.flushed = ~flush | flushed | (group.flushes >= _MOST_FLUSHES)
+        pages.doubtful[:] = False
         spent.age_ns += lap()
-        # Not before a look has told what came of the last time: pages that go idle would be in doubt for ever.
-        shared = int(pages.nr_shared.sum(dtype=np.int64)) if exact else 0
-        pages.cleared = shared > 0 and operations.make_all_old(one, shared / pages.state.size)
-        if pages.cleared:
-            pages.flushed = False
+        self._make_shared_old(group, exact)
         spent.clear_ns += lap()
+        return choice, nr_ranges
 
-    def _aggregate(self, target: _Target) -> None:
+    def _make_shared_old(self, group: Group, exact: np.ndarray) -> None:
+        """Make targets old as a whole where pages are shared, now and then."""
+        pages = group.pages
+        nr_shared = np.bincount(pages.member, pages.nr_shared, len(group))
+        part = nr_shared / np.maximum(group.chunks() * PAGES_A_CHUNK, 1)
+        pages.cleared[:] = False
+        # Not before a look has told what came of the last time: pages that go idle would be in doubt for ever.
+        for member in np.flatnonzero(exact & (part > 0)).tolist():
+            pages.cleared[member] = self._operations.make_all_old(group.targets[member], float(part[member]))
+        pages.flushed = pages.flushed & ~pages.cleared
+
+    def _aggregate(self, group: Group) -> None:
         """End an aggregation interval once it is over."""
-        if self._interval() > target.interval:
-            target.pages.aggregate(target.looks)
-            target.interval, target.looks = self._interval(), 0
+        if self._interval() > group.interval:
+            group.pages.aggregate(group.looks)
+            group.interval, group.looks = self._interval(), 0
 
     def _schedule(self) -> None:
-        """Find out when to look at which target next."""
-        if not self.running:
-            return
-        valid = [target for target in self._targets if not target.ended]
-        if not valid:
+        """Find out when to look at which targets next."""
+        if not self.running or not self._groups:
             return
         sample_ns = self.attrs.sample_us * 1000
-        needs = [min(target.budget.round_ns / sample_ns, self.overhead.cpu) for target in valid]
+        allowed = [self.overhead.cpu * len(group) for group in self._groups]
+        needs = [min(group.budget.round_ns / sample_ns, cpu) for group, cpu in zip(self._groups, allowed, strict=True)]
         most = self.overhead.total_cpu / sum(needs) if sum(needs) > self.overhead.total_cpu else None
-        for target, need in zip(valid, needs, strict=True):
-            if target.next_look > self.passed:
-                continue
-            pages = target.pages
-            hot = int(np.count_nonzero(pages.nr_hot)), int(pages.nr_hot.sum(dtype=np.int64))
-            cpu = self.overhead.cpu if most is None else max(most * need, _LEAST_CPU)
-            target.budget.plan(self.overhead, cpu, sample_ns, pages.looks, hot)
-            target.next_look = self.passed + target.budget.every
-        self._next_step = min(target.next_look for target in valid)
+        if most is not None:
+            allowed = [max(most * need, _LEAST_CPU) for need in needs]
+        for group, cpu in zip(self._groups, allowed, strict=True):
+            if group.next_look <= self.passed:
+                group.budget.plan(self.overhead, cpu, sample_ns, group.pages.looks, group.hot())
+                group.next_look = self.passed + group.budget.every
+        self._groups = regrouped(self._groups)
+        self._next_step = min(group.next_look for group in self._groups)
         if self._schemes is not None:
             self._next_step = max(min(self._next_step, self._schemes.next_due()), self.passed + 1)
 
@@ -290,26 +310,34 @@ class PageMonitor:
         end, target = piece_ends(snapshot.end, source, start), snapshot.target[source]
         for one in np.unique(target[which]).tolist():
             mine = which & (target == one)
-            if not self._targets[one].ended:
-                begin_anew(self._targets[one].pages, start[mine], end[mine])
+            if group := self._group_of(one):
+                member = group.targets.index(one)
+                begin_anew(group.pages, places_of(member, start[mine]), places_of(member, end[mine]))
 
     def snapshot(self) -> Snapshot:
         """Return what is known now, all regions of all targets."""
-        parts = []
-        for target in self._targets:
+        parts, targets = [runs(Pages())], [np.zeros(0, np.int64)]
+        for group in self._groups:
             begun_ns = self._cpu_ns()
-            target.pages.advance(self._interval())
-            parts.append(runs(target.pages))
-            target.snapshots_ns += self._cpu_ns() - begun_ns
-        lengths = [len(part.start) for part in parts]
+            group.pages.advance(self._interval())
+            parts.append(runs(group.pages))
+            targets.append(np.array(group.targets, np.int64)[members(parts[-1].start)])
+            group.snapshots_ns += self._cpu_ns() - begun_ns
+        target = np.concatenate(targets)
+        order = np.argsort(target, kind="stable") if (target[1:] < target[:-1]).any() else slice(None)
+
+        def column(name: str) -> np.ndarray:
+            values: np.ndarray = np.concatenate([getattr(part, name) for part in parts])
+            return values[order]
+
         return Snapshot(
             passed=self.passed,
             sample_us=self.attrs.sample_us,
             aggr_us=self.attrs.aggr_us,
-            target=np.repeat(np.arange(len(parts)), lengths),
-            start=np.concatenate([part.start for part in parts]),
-            end=np.concatenate([part.end for part in parts]),
-            nr_accesses=np.concatenate([part.nr_accesses for part in parts]),
-            age=np.concatenate([part.age for part in parts]),
-            observed=np.concatenate([part.observed for part in parts]),
+            target=target[order],
+            start=addresses(column("start")),
+            end=addresses(column("end")),
+            nr_accesses=column("nr_accesses"),
+            age=column("age"),
+            observed=column("observed"),
         )

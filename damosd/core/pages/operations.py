@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the page monitor asks of an address space."""
+"""What the page monitor asks of address spaces: of one, or of several small ones at once.
+
+`targets` are asked about together; all addresses then are places among them (`damosd.core.pages.places`).
+"""
 
 from __future__ import annotations
 
@@ -12,33 +15,37 @@ if TYPE_CHECKING:
 
 
 class PageOperations(Protocol):
-    """One kind of address space, all of whose pages can be looked at."""
+    """Address spaces all of whose pages can be looked at."""
 
     @property
     def nr_targets(self) -> int:
         """How many targets there are, valid or not."""
 
-    def chunks(self, target: int) -> np.ndarray:
-        """Return which 2 MiB chunks of the target have any memory: int64 addresses, sorted; none once it has ended."""
+    def chunks(self, targets: Sequence[int]) -> np.ndarray:
+        """Return which 2 MiB chunks of the targets have any memory: int64 places, sorted.
 
-    def look(self, target: int, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        There are none where a target has changed: see `take_changed`.
+        """
+
+    def look(self, targets: Sequence[int], chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Look at all pages of `chunks`, some chunks at a time.
 
         Yields what is seen of each page, uint8 (m, 512), in the bits `states.SEEN`, valid until the next step; and
-        which chunks are mapped by one entry, bool (m,). Ends early when the target has changed.
+        which chunks are mapped by one entry, bool (m,). Ends early when a target has changed.
         """
 
-    def refused(self, target: int, addresses: np.ndarray) -> np.ndarray:
-        """Tell which of these young pages (int64 addresses, sorted) cannot be made old on their own: uint8.
+    def refused(self, targets: Sequence[int], addresses: np.ndarray) -> np.ndarray:
+        """Tell which of these young pages (int64 places, sorted) cannot be made old on their own: uint8.
 
         0 for those that can, 1 for those that `make_all_old` reaches, 2 for those that stay young whatever is done.
         """
 
-    def make_old(self, target: int, ranges: np.ndarray, *, flush: bool) -> tuple[int, bool]:
-        """Make all pages in `ranges` old (int64, (n, 2), sorted, disjoint), maybe those in small gaps as well.
+    def make_old(self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Make all pages in `ranges` old (int64 places, (n, 2), sorted, disjoint), maybe those in small gaps as well.
 
-        `flush`: empty all caches of translations, if possible. Returns in how many ranges it was done, and whether the
-        caches were emptied, so that every later access leaves a trace.
+        `flush`, bool, of which targets to empty all caches of translations, if possible. Returns for each target in how
+        many ranges it was done, int64, and whether the caches were emptied, bool, so that every later access leaves a
+        trace.
         """
 
     def make_all_old(self, target: int, part: float) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is known of every page of one address space: in memory, accessed, for how long. Three or four bytes a page.
+"""What is known of every page of some address spaces: in memory, accessed, for how long. Three or four bytes a page.
 
 A page's Accessed bit says that it was touched since it was last made old. Most of the time that is not done: what is
 hot stays young, and counts as accessed for as long as it is not made old again. What is not young was not touched, for
@@ -17,6 +17,7 @@ import numpy as np
 
 from damosd.core.attrs import PAGE_SIZE
 from damosd.core.pages.chunks import PAGES_A_CHUNK, kept
+from damosd.core.pages.places import addresses, members, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,8 @@ _ACCESSED = LEVELS[1]
 _LEVEL_OF = np.searchsorted(LEVELS, np.arange(256, dtype=np.uint8) & LEVEL).astype(np.uint8)
 _MANY, _SAMPLE = 64, 8
 """Of more pages in a chunk than that so many are asked about first."""
+_OF_MEMBERS = ("flushed", "doubtful", "cleared")
+"""What `Pages` has for each address space."""
 MAX_AGE = 0x8000
 """Ages are told up to this many aggregation intervals, 9 hours at one second each."""
 
@@ -53,48 +56,53 @@ class Aged(IntEnum):
 
 @dataclass
 class Pages:
-    """The pages of one address space, 512 in a chunk of 2 MiB, of the chunks that have any.
+    """The pages of one address space or of some together, 512 in a chunk of 2 MiB, of the chunks that have any.
 
-    `chunks`: int64 addresses, shape (n,), sorted. Of shape (n, 512): `state`, uint8, the bits above; `since`, uint16,
-    the aggregation interval in which the accesses changed last, from `base` on; `count`, uint8, accesses in this
-    aggregation, only where it has several samples. Of shape (n,): `huge`, bool, mapped by one entry; `aged`, uint8, of
-    `Aged`; `witness`, int16, the hot page that is made old to stand for the rest, -1 for none; `uncertain`, bool, some
-    page's fate is decided by the next look even if nothing changes; `retried`, bool, what is HOT or SHARED is found out
-    anew by the next look, since processes fork and end; `witnessed`, bool, the witness was made old;
-    `suspect`, bool, it was found idle then; `turn`, uint8, random: when the chunk is made old whole, and its witness,
-    which is when `hand` and `witness_hand` pass; `nr_new`, `nr_hot` and `nr_shared`, int16, how many
-    young pages are unproven, HOT and SHARED.
+    `chunks`: int64 places, shape (n,), sorted; `member`, int64, (n,), whose each is. Of shape (n, 512): `state`, uint8,
+    the bits above; `since`, uint16, the aggregation interval in which the accesses changed last, from `base` on;
+    `count`, uint8, accesses in this aggregation, only where it has several samples. Of shape (n,): `huge`, bool, mapped
+    by one entry; `aged`, uint8, of `Aged`; `witness`, int16, the hot page that is made old to stand for the rest, -1
+    for none; `uncertain`, bool, some page's fate is decided by the next look even if nothing changes; `retried`, bool,
+    what is HOT or SHARED is found out anew by the next look, since processes fork and end; `witnessed`, bool, the
+    witness was made old; `suspect`, bool, it was found idle then; `turn`, uint8, random: when the chunk is made old
+    whole, and its witness, which is when `hand` and `witness_hand` pass; `nr_new`, `nr_hot` and `nr_shared`, int16, how
+    many young pages are unproven, HOT and SHARED; `nr_known`, int16, SHARED and HOT, which in time are known to be
+    idle.
 
-    `cleared` is true when SHARED pages were made old, too, after the last look. `flushed` is false while translations
-    of pages that were made old may still be cached, so that an access may have left no trace; `doubtful` once pages
-    were found that somebody else has made old, since when that may be so.
+    Of shape (number of address spaces,), bool: `cleared` is true when SHARED pages were made old, too, after the last
+    look. `flushed` is false while translations of pages that were made old may still be cached, so that an access may
+    have left no trace; `doubtful` once pages were found that somebody else has made old, since when that may be so.
     """
 
     samples: int = 1
     now: int = 0
     base: int = 0
-    flushed: bool = True
-    doubtful: bool = False
-    cleared: bool = False
     looks: int = 0
     hand: int = 0
     witness_hand: int = 0
     chunks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
+        self.flushed, self.doubtful, self.cleared = np.array([[True], [False], [False]])
         self._make_columns(0)
+
+    @property
+    def nr_members(self) -> int:
+        """How many address spaces there are."""
+        return len(self.flushed)
 
     def __len__(self) -> int:
         return len(self.chunks)
 
     def _make_columns(self, count: int) -> None:
+        self.member = np.zeros(count, np.int64)
         self.state = np.zeros((count, PAGES_A_CHUNK), np.uint8)
         self.since = np.zeros((count, PAGES_A_CHUNK), np.uint16)
         self.count = np.zeros((count, PAGES_A_CHUNK), np.uint8) if self.samples > 1 else None
         self.huge, self.uncertain, self.retried, self.witnessed, self.suspect = np.zeros((5, count), bool)
         self.aged, self.turn = np.zeros((2, count), np.uint8)
         self.witness = np.full(count, -1, np.int16)
-        self.nr_new, self.nr_hot, self.nr_shared = np.zeros((3, count), np.int16)
+        self.nr_new, self.nr_hot, self.nr_shared, self.nr_known = np.zeros((4, count), np.int16)
 
     @property
     def nbytes(self) -> int:
@@ -111,9 +119,51 @@ class Pages:
         self.chunks = chunks
         self.since[:] = self.now - self.base
         self.turn[:] = rng.integers(0, 256, len(chunks))
-        for name, column in vars(self).items():
-            if isinstance(column, np.ndarray) and name != "chunks":
-                column[known] = before[name][source]
+        for name in self._columns():
+            getattr(self, name)[known] = before[name][source]
+        self.member = members(chunks)
+
+    def _columns(self) -> list[str]:
+        """Return the names of what there is of each chunk, beside which it is."""
+        others = ("chunks", "member", *_OF_MEMBERS)
+        return [name for name, column in vars(self).items() if isinstance(column, np.ndarray) and name not in others]
+
+    def taken_out(self, member: int) -> Pages:
+        """Return the pages of one, which are no longer here; the numbers of those behind it become one less."""
+        taken = Pages(self.samples, self.now, self.base, self.looks, self.hand, self.witness_hand)
+        taken._keep(self, np.array([member]))
+        self._keep(self, np.delete(np.arange(self.nr_members), member))
+        return taken
+
+    def _keep(self, source: Pages, which: np.ndarray) -> None:
+        """Have those columns of `source` that are of some members."""
+        number = np.full(source.nr_members, -1)
+        number[which] = np.arange(len(which))
+        member = number[source.member]
+        rows = member >= 0
+        chunks = addresses(source.chunks[rows])
+        for name in source._columns():
+            setattr(self, name, getattr(source, name)[rows])
+        for name in _OF_MEMBERS:
+            setattr(self, name, getattr(source, name)[which])
+        self.member = member[rows]
+        self.chunks = places_of(self.member, chunks)
+
+    def join(self, other: Pages) -> None:
+        """Take in what `other` knows at the same time: its address spaces come behind those that there are."""
+        self._rebase()
+        other._rebase()
+        member = other.member + self.nr_members
+        for name in (*self._columns(), *_OF_MEMBERS):
+            setattr(self, name, np.concatenate((getattr(self, name), getattr(other, name))))
+        self.chunks = np.concatenate((self.chunks, places_of(member, addresses(other.chunks))))
+        self.member = np.concatenate((self.member, member))
+        self.looks = min(self.looks, other.looks)
+
+    def _rebase(self) -> None:
+        """Let ages be counted from the oldest on that is told."""
+        self.since = (MAX_AGE - np.minimum(self.ages(self.since), MAX_AGE)).astype(np.uint16)
+        self.base = self.now - MAX_AGE
 
     def advance(self, now: int) -> None:
         """Let time pass, to aggregation interval `now`: everything grows older by itself."""
@@ -137,14 +187,18 @@ class Pages:
         rows = slice(first, first + len(seen))
         differs = np.bitwise_or.reduce(self.state[rows].view(np.uint64) ^ seen.view(np.uint64), axis=1) & _ALL_SEEN != 0
         differs |= self.uncertain[rows] | self.retried[rows]
-        if self.cleared:
-            differs |= self.nr_shared[rows] > 0
+        differs |= (self.nr_shared[rows] > 0) & self.cleared[self.member[rows]]
         self.huge[rows] = huge
         which = np.flatnonzero(differs)
         if len(which):
             self._decide(first + which, seen[which], refused, rng)
         if self.count is not None:
             self.count[rows] += (self.state[rows] & YOUNG) >> np.uint8(5)
+
+    def take_no_more(self, first: int) -> None:
+        """End a look before the chunks from `first` on: what was taken is not judged by what was made old before."""
+        if first < len(self):
+            self.aged[:first], self.witnessed[:first] = Aged.NONE, False
 
     def _decide(
         self,
@@ -159,18 +213,20 @@ class Pages:
         was, hot, shared = (old & YOUNG) != 0, (old & HOT) != 0, (old & SHARED) != 0
         accessed_before = (old & LEVEL) != 0
         made_old = was & ~shared & self._made_old(rows, hot)
-        asked = young & was & (self.retried[rows, np.newaxis] | (~hot & np.where(shared, self.cleared, made_old)))
+        member = self.member[rows]
+        flushed, cleared = self.flushed[member, np.newaxis], self.cleared[member, np.newaxis]
+        asked = young & was & (self.retried[rows, np.newaxis] | (~hot & np.where(shared, cleared, made_old)))
         shared, proven_shared = self._which_shared(rows, asked, shared, refused)
         hot &= shared == ((old & SHARED) != 0)
 
         # Pages that can be made old: HOT once they are young again; idle once they are not, if that was our doing.
         again = was & ~young & ~made_old & present
         stays_young = young | (again & ~shared)
-        self.doubtful |= bool(again.any())
+        self.doubtful[member[again.any(axis=1)]] = True
         proven = young & (made_old | hot)
         # Others tell something when they come to be young, or stay old: those may be in a cache for one look.
-        told = hot | proven_shared | (~was if self.flushed else young & ~was)
-        waits = shared & ~young & (was | (not self.flushed))
+        told = hot | proven_shared | (~was & (young | flushed))
+        waits = shared & ~young & (was | ~flushed)
         now_hot = np.where(shared, told, proven)
         accessed = np.where(shared & (waits | (young & ~told)), accessed_before, stays_young)
 
@@ -204,7 +260,7 @@ class Pages:
         if asked.any():
             answer = self._ask(rows, asked, refused)
             shared[asked] = answer[asked] != 0
-            touched = asked & (answer == 1) & self.cleared
+            touched = asked & (answer == 1) & self.cleared[self.member[rows], np.newaxis]
         for column in (shared, touched):
             column[huge] = column[huge, :1]
         return shared, touched
@@ -237,10 +293,10 @@ class Pages:
         return answer
 
     def _made_old(self, rows: np.ndarray, hot: np.ndarray) -> np.ndarray:
-        aged = self.aged[rows][:, np.newaxis]
-        made_old = ((aged == Aged.ALL) | ((aged == Aged.UNPROVEN) & ~hot)) & self.flushed
+        aged, flushed = self.aged[rows][:, np.newaxis], self.flushed[self.member[rows]]
+        made_old = ((aged == Aged.ALL) | ((aged == Aged.UNPROVEN) & ~hot)) & flushed[:, np.newaxis]
         witnessed = np.flatnonzero(self.witnessed[rows])
-        made_old[witnessed, self.witness[rows[witnessed]]] = self.flushed
+        made_old[witnessed, self.witness[rows[witnessed]]] = flushed[witnessed]
         return made_old
 
     def _tally(self, rows: np.ndarray, state: np.ndarray, rng: np.random.Generator) -> None:
@@ -249,6 +305,7 @@ class Pages:
         hot = kind == (YOUNG | HOT)
         self.nr_new[rows] = np.count_nonzero(kind == YOUNG, axis=1)
         self.nr_hot[rows] = nr_hot = np.count_nonzero(hot, axis=1)
+        self.nr_known[rows] = np.count_nonzero(kind == (YOUNG | HOT | SHARED), axis=1)
         shared = (state & SHARED) != 0
         self.nr_shared[rows] = np.count_nonzero(shared & ((state & YOUNG) != 0), axis=1)
         waiting = shared & ((state & YOUNG) == 0) & (((state & LEVEL) != 0) | ((state & HOT) == 0))

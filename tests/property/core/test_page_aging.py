@@ -56,8 +56,8 @@ def test_what_is_noted_is_what_is_chosen(pages: Pages, pace: Pace, data: st.Data
                 assert hot[row, pages.witness[row]]
                 expected[row, pages.witness[row]] = True
         assert (chosen(pages, choice) == expected).all()
-        assert choice.nr_hot == _count(pages, expected & hot)
-        assert choice.nr_pages == _count(pages, expected & hot) + _count(pages, expected & unproven)
+        assert choice.nr_hot.tolist() == [_count(pages, expected & hot)]
+        assert choice.nr_pages.tolist() == [_count(pages, expected & hot) + _count(pages, expected & unproven)]
         near = suspect.copy()
         near[1:] |= suspect[:-1]
         near[:-1] |= suspect[1:]

@@ -103,8 +103,8 @@ def cases(pages: Pages, row: int) -> dict[int, Case]:
     return {
         number: Case(
             aged=aged is Aged.ALL or (aged is Aged.UNPROVEN and not hot[number]) or number == witness,
-            flushed=pages.flushed,
-            cleared=pages.cleared,
+            flushed=bool(pages.flushed[0]),
+            cleared=bool(pages.cleared[0]),
             anew=bool(pages.retried[row]),
         )
         for number in NUMBERS
@@ -148,8 +148,8 @@ class Double:
                 lambda asked: self._refused(look, asked),
                 self.rng,
             )
-        assert pages.doubtful == elsewhere
-        pages.doubtful = False
+        assert pages.doubtful.tolist() == [elsewhere]
+        pages.doubtful[:] = False
         self._compare_suspects(look, *witnesses)
         self.looks += 1
 
@@ -176,7 +176,7 @@ class Double:
         self.pages.looks += 1
         choose(self.pages, look.pace, self.rng)
         ask_witnesses(self.pages, lambda asked: self._refused(look, asked), self.rng)
-        self.pages.flushed, self.pages.cleared = look.made == "flushed", look.made == "cleared"
+        self.pages.flushed[:], self.pages.cleared[:] = look.made == "flushed", look.made == "cleared"
 
     def compare(self) -> None:
         """Assert that both know the same of every page."""

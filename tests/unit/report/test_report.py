@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from damosd.damos.backoff import GuardStatus, Phase
-from damosd.report.status import SCHEMA, SchemeOnTarget, SchemeStatus, Status, Summary, TargetStatus, as_json
+from damosd.report.status import SCHEMA, SchemeOnTarget, SchemeStatus, Status, Summary, TargetStatus, json_line
 from damosd.report.table import status_table
 from damosd.report.text import mib, status_line, summary_lines
 
@@ -145,7 +145,7 @@ def test_the_summary_compares_first_and_last() -> None:
 
 def test_json_carries_schema_and_event() -> None:
     """A line of JSON says which version it is, what it is about, and has all figures by name."""
-    line = json.loads(json.dumps(as_json("status", STATUS)))
+    line = json.loads(json_line("status", STATUS))
     assert (line["schema"], line["event"]) == (SCHEMA, "status")
     assert line["targets"][0]["rss_bytes"] == 400 << 20
     assert line["schemes"][0]["errors"] == {"EINVAL": 2}
@@ -177,7 +177,7 @@ def test_a_guard_that_holds_back_is_shown(show: Callable[[Status], str]) -> None
 def test_a_guard_is_in_the_json() -> None:
     """With plain values."""
     guard = GuardStatus(Phase.PAUSED, "x", 0, 23.4, 3000)
-    data = json.loads(json.dumps(as_json("status", replace(STATUS, schemes=(replace(SCHEME, guard=guard),)))))
+    data = json.loads(json_line("status", replace(STATUS, schemes=(replace(SCHEME, guard=guard),))))
     assert data["schemes"][0]["guard"] == {
         "phase": "paused",
         "reason": "x",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damosd.core.pages.budget import Budget, Overhead, Spent, intervals_needed
+from damosd.core.pages.budget import Budget, Hot, Overhead, Spent, intervals_needed
 from damosd.errors import UsageError
 
 SECOND_NS = 1_000_000_000
@@ -15,18 +15,20 @@ MS = 1_000_000
 LOOKS = 10
 
 
-def settled(spent: Spent, *, hot: tuple[int, int] = (0, 0), overhead: Overhead | None = None) -> Budget:
+def settled(spent: Spent, *, hot: Hot | None = None, overhead: Overhead | None = None) -> Budget:
     """Return the budget of a target all of whose rounds are alike."""
     budget, overhead = Budget(), overhead or Overhead()
     for _ in range(40):
         budget.note(spent, LOOKS)
-        budget.plan(overhead, overhead.cpu, SECOND_NS, LOOKS, hot)
+        budget.plan(overhead, overhead.cpu, SECOND_NS, LOOKS, hot or Hot())
     return budget
 
 
 def test_what_is_cheap_is_not_limited() -> None:
     """One look in each interval, and what is hot is made old each time."""
-    budget = settled(Spent(read_ns=1 * MS, compute_ns=1 * MS, age_ns=MS, nr_pages=5000, nr_ranges=20), hot=(10, 5000))
+    budget = settled(
+        Spent(read_ns=1 * MS, compute_ns=1 * MS, age_ns=MS, nr_pages=5000, nr_ranges=20), hot=Hot(10, 5000, 10, 5000)
+    )
     assert (budget.every, budget.pace.rotation, budget.pace.witness, budget.reason) == (1, 1, 1, "")
 
 
@@ -43,7 +45,7 @@ def test_what_is_planned_is_within_both_limits(look_ns: int, nr_hot: int, cpu: f
     """Looks and making old what is hot, by what they are estimated to cost, unless looks come as seldom as can be."""
     overhead = Overhead(cpu, slowdown, 1)
     chunks = -(-nr_hot // 512)
-    budget = settled(Spent(read_ns=look_ns), hot=(chunks, nr_hot), overhead=overhead)
+    budget = settled(Spent(read_ns=look_ns), hot=Hot(chunks, nr_hot, chunks, nr_hot), overhead=overhead)
     interval_ns = budget.every * SECOND_NS
     if budget.every < 600 and max(budget.pace.rotation, budget.pace.witness) < 256:
         of_a_round = Spent(
@@ -59,7 +61,7 @@ def test_the_first_looks_make_everything_old() -> None:
     """Nothing is known before, and what is cold costs the target nothing."""
     budget = Budget()
     budget.note(Spent(read_ns=500 * MS), 0)
-    budget.plan(Overhead(), 0.01, SECOND_NS, 0, (0, 0))
+    budget.plan(Overhead(), 0.01, SECOND_NS, 0, Hot())
     assert budget.every == 1
     assert budget.pace.most_pages > 1 << 40
 

@@ -12,6 +12,7 @@ import pytest
 from damosd.core.attrs import Attrs
 from damosd.core.pages.budget import Overhead
 from damosd.core.pages.monitor import PageMonitor
+from damosd.core.pages.places import places_of
 from damosd.core.pages.states import PRESENT, YOUNG
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ MS = 1_000_000
 
 
 class Costly:
-    """Targets of one chunk each, all of whose pages are young; a look at the i-th takes `look_ns[i]`."""
+    """Targets all of whose pages are young; a look at the i-th takes `look_ns[i]`, and it has `nr_chunks[i]` chunks."""
 
-    def __init__(self, look_ns: list[int]) -> None:
+    def __init__(self, look_ns: list[int], nr_chunks: list[int]) -> None:
         self._look_ns = look_ns
+        self._nr_chunks = nr_chunks
         self.now_ns = 0
         self.looks: Counter[int] = Counter()
 
@@ -34,26 +36,27 @@ class Costly:
         """Return how many there are."""
         return len(self._look_ns)
 
-    def chunks(self, target: int) -> np.ndarray:
-        """Return the only one."""
-        del target
-        return np.array([CHUNK])
+    def chunks(self, targets: Sequence[int]) -> np.ndarray:
+        """Return those from the first on."""
+        return np.concatenate(
+            [places_of(member, np.arange(self._nr_chunks[one]) * CHUNK) for member, one in enumerate(targets)]
+        )
 
-    def look(self, target: int, chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def look(self, targets: Sequence[int], chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Take the time."""
-        self.now_ns += self._look_ns[target]
-        self.looks[target] += 1
+        self.now_ns += sum(self._look_ns[target] for target in targets)
+        self.looks.update(targets)
         yield np.full((len(chunks), 512), PRESENT | YOUNG, np.uint8), np.zeros(len(chunks), bool)
 
-    def refused(self, target: int, addresses: np.ndarray) -> np.ndarray:
+    def refused(self, targets: Sequence[int], addresses: np.ndarray) -> np.ndarray:
         """Return that all can be made old."""
-        del target
+        del targets
         return np.zeros(len(addresses), np.uint8)
 
-    def make_old(self, target: int, ranges: np.ndarray, *, flush: bool) -> tuple[int, bool]:
+    def make_old(self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Make nothing old."""
-        del target, flush
-        return len(ranges), True
+        del ranges
+        return np.ones(len(targets), np.int64), np.ones_like(flush)
 
     def make_all_old(self, target: int, part: float) -> bool:
         """Do not."""
@@ -77,9 +80,11 @@ class Costly:
         """Let go."""
 
 
-def run(look_ms: list[int], overhead: Overhead, seconds: int) -> tuple[Costly, float]:
+def run(
+    look_ms: list[int], overhead: Overhead, seconds: int, nr_chunks: list[int] | None = None
+) -> tuple[Costly, float]:
     """Return what was looked at in some seconds after the first hundred, and what part of a CPU that took."""
-    targets = Costly([ms * MS for ms in look_ms])
+    targets = Costly([ms * MS for ms in look_ms], nr_chunks or [1] * len(look_ms))
     attrs = Attrs(sample_us=1_000_000, aggr_us=1_000_000)
     monitor = PageMonitor(attrs, targets, np.random.default_rng(1), lambda: targets.now_ns, overhead=overhead)
     monitor.start()
@@ -101,7 +106,7 @@ def test_many_targets_keep_to_what_all_may_take() -> None:
 
 def test_a_target_that_is_large_does_not_slow_down_those_that_are_small() -> None:
     """It keeps to what one may take, while they are looked at in every interval."""
-    targets, cpu = run([100, 1, 1], Overhead(0.01, 1, 0.05), 300)
+    targets, cpu = run([100, 1, 1], Overhead(0.01, 1, 0.05), 300, [1500, 1, 1])
     assert cpu <= 0.013
     assert targets.looks[1] == targets.looks[2] == pytest.approx(300, abs=1)
     assert targets.looks[0] * 0.1 <= 0.0101 * 300

@@ -47,7 +47,11 @@ class OnePage:
     def _choose(self, made: str, answer: int, pace: Pace = ALWAYS) -> None:
         choose(self.pages, pace, self.rng)
         ask_witnesses(self.pages, lambda addresses: np.full(len(addresses), answer, np.uint8), self.rng)
-        self.pages.flushed, self.pages.cleared, self.pages.doubtful = made == "flushed", made == "cleared", False
+        self.pages.flushed[:], self.pages.cleared[:], self.pages.doubtful[:] = (
+            made == "flushed",
+            made == "cleared",
+            False,
+        )
 
     def look(
         self, seen: int, answer: int = ALONE, then: str = "flushed", pace: Pace = ALWAYS, later: int | None = None
@@ -55,7 +59,7 @@ class OnePage:
         """Return what is said after a look, before it is made old; `later` is answered then."""
         self._take(seen, answer)
         table = runs(self.pages)
-        self.doubtful = self.pages.doubtful
+        self.doubtful = bool(self.pages.doubtful[0])
         self._choose(then, answer if later is None else later, pace)
         return int(table.nr_accesses[0]), int(table.age[0]), bool(table.observed[0])
 

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Targets that are looked at together: one large one, or many that are small.
+
+Most of what a look at a small target takes does not depend on its size, so a target that has settled joins others,
+until it has grown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from damosd.core.pages.budget import Budget, Hot, Spent
+from damosd.core.pages.places import MAX_MEMBERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from damosd.core.pages.aging import Choice, Pace
+    from damosd.core.pages.states import Pages
+
+_SETTLED = 3
+"""Looks after which a target may join others."""
+_SMALL, _GROWN = 512, 1024
+"""Chunks of 2 MiB up to which a target joins others, and from which it leaves them."""
+_MOST_TOGETHER = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What watching a target takes: since the start, and at present, with what follows from that; see `Budget`.
+
+    Of targets that are looked at together each has its share of the time: by how many chunks it has.
+    """
+
+    total: Spent
+    look_ns: float
+    every: int
+    pace: Pace
+    reason: str
+
+
+@dataclass
+class Group:
+    """Targets, in the order of their places in `pages`, each with what it has cost and how often flushing failed.
+
+    `next_look` is in sampling intervals, `interval` the last aggregation interval that has ended, and `looks` are since
+    then; `skipped` those that were left out in a row since all sleep; `snapshots_ns` were spent since the last look.
+    """
+
+    targets: list[int]
+    pages: Pages
+    interval: int
+    next_look: int = 0
+    looks: int = 0
+    skipped: int = 0
+    snapshots_ns: int = 0
+    budget: Budget = field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        self.totals = [Spent() for _ in self.targets]
+        self.flushes = np.zeros(len(self.targets), np.int64)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def chunks(self) -> np.ndarray:
+        """Return how many chunks each target has: int64."""
+        return np.bincount(self.pages.member, minlength=len(self))
+
+    def take_out(self, target: int) -> Group:
+        """Return a group of that target alone, which is no longer here."""
+        member = self.targets.index(target)
+        alone = Group([target], self.pages.taken_out(member), self.interval, self.next_look, self.looks)
+        alone.totals = [self.totals.pop(member)]
+        alone.flushes = self.flushes[member : member + 1]
+        self.flushes = np.delete(self.flushes, member)
+        self.targets.remove(target)
+        return alone
+
+    def grown(self) -> list[int]:
+        """Return which targets are too large to be looked at together with others."""
+        if len(self) == 1:
+            return []
+        return [self.targets[member] for member in np.flatnonzero(self.chunks() > _GROWN).tolist()]
+
+    def may_join(self) -> bool:
+        """Tell whether its targets are small, and there may be more of them."""
+        settled = self.pages.looks >= _SETTLED and len(self) < MAX_MEMBERS
+        return settled and len(self.pages) < _MOST_TOGETHER and bool(self.chunks().max() <= _SMALL)
+
+    def takes(self, other: Group) -> bool:
+        """Tell whether the targets of another group, which may join, are looked at when these are, and fit in."""
+        alike = (self.next_look, self.interval, self.looks) == (other.next_look, other.interval, other.looks)
+        return alike and len(self) + len(other) <= MAX_MEMBERS and len(self.pages) + len(other.pages) <= _MOST_TOGETHER
+
+    def join(self, other: Group) -> None:
+        """Look at the targets of another group together with these from now on."""
+        self.pages.join(other.pages)
+        self.targets += other.targets
+        self.totals += other.totals
+        self.flushes = np.concatenate((self.flushes, other.flushes))
+        self.budget = Budget()  # together they take much less
+
+    def note(self, spent: Spent, choice: Choice | None, nr_ranges: np.ndarray | None) -> None:
+        """Learn what a look has taken; `choice` was made old, in so many ranges of each target (int64)."""
+        if choice is not None and nr_ranges is not None:
+            spent.nr_pages, spent.nr_hot = int(choice.nr_pages.sum()), int(choice.nr_hot.sum())
+            spent.nr_ranges = int(nr_ranges.sum())
+        self.budget.note(spent, self.pages.looks)
+        if len(self) == 1:
+            self.totals[0].add(spent)
+            return
+        shares = self.chunks() / max(len(self.pages), 1)
+        for member, (total, share) in enumerate(zip(self.totals, shares.tolist(), strict=True)):
+            total.add_share(spent, share)
+            if choice is not None and nr_ranges is not None:
+                total.nr_pages += int(choice.nr_pages[member])
+                total.nr_hot += int(choice.nr_hot[member])
+                total.nr_ranges += int(nr_ranges[member])
+
+    def hot(self) -> Hot:
+        """Return how much is hot, of all targets and of the one that has most."""
+        nr_hot = self.pages.nr_hot
+        chunks = np.bincount(self.pages.member, nr_hot > 0, len(self))
+        pages = np.bincount(self.pages.member, nr_hot, len(self))
+        return Hot(int(chunks.sum()), int(pages.sum()), int(chunks.max()), int(pages.max()))
+
+    def costs(self) -> list[Cost]:
+        """Return what each target costs."""
+        budget, shares = self.budget, (self.chunks() / max(len(self.pages), 1)).tolist()
+        return [
+            Cost(total, budget.look_ns * share, budget.every, budget.pace, budget.reason)
+            for total, share in zip(self.totals, shares, strict=True)
+        ]
+
+
+def regrouped(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups with what belongs together joined, and what has grown too large for that alone."""
+    parted = [*groups, *(group.take_out(target) for group in groups for target in group.grown())]
+    small: list[Group] = []
+    large: list[Group] = []
+    for group in parted:
+        if not group.may_join():
+            large.append(group)
+        elif together := next((one for one in small if one.takes(group)), None):
+            together.join(group)
+        else:
+            small.append(group)
+    return small + large

@@ -202,8 +202,8 @@ def _within(ranges: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """Tell of which of `ranges` both ends lie in `allowed`: both int64, (n, 2), sorted, disjoint."""
     ends = ranges - (0, 1)
     inside = np.searchsorted(allowed[:, 0], ends, side="right")
-    within: np.ndarray = (ends < np.append(0, allowed[:, 1])[inside]).all(axis=1)
-    return within
+    within = ends < np.append(0, allowed[:, 1])[inside]
+    return within[:, 0] & within[:, 1]
 
 
 def _close_up(ranges: np.ndarray, mapped: np.ndarray, flush: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damosd.core.pages.budget import Budget, Hot, Overhead, Spent, intervals_needed
+from damosd.core.pages.budget import _PAGE_NS, _RANGE_NS, Budget, Hot, Overhead, Spent, intervals_needed
 from damosd.errors import UsageError
 
 SECOND_NS = 1_000_000_000
@@ -52,7 +52,7 @@ def test_what_is_planned_is_within_both_limits(look_ns: int, nr_hot: int, cpu: f
             nr_hot=nr_hot // budget.pace.rotation + chunks // budget.pace.witness,
             nr_ranges=chunks // budget.pace.witness,
         )
-        ours_ns = look_ns + 100 * of_a_round.nr_hot + 3000 * of_a_round.nr_ranges
+        ours_ns = look_ns + _PAGE_NS * of_a_round.nr_hot + _RANGE_NS * of_a_round.nr_ranges
         assert ours_ns <= cpu * interval_ns * 1.001
         assert of_a_round.target_ns <= slowdown * interval_ns * 1.001
 

@@ -14,18 +14,19 @@ from __future__ import annotations
 import mmap
 import os
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from damosd.errors import TargetGoneError
 
 _STAT_BYTES = 1024
 _STATUS_BYTES = 8192
-_CGROUP_BYTES = 65536
+_CGROUP_BYTES = 16384
 _PF_KTHREAD = 0x00200000
 _SETUID = 1 << 7  # CAP_SETUID
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """One reading of /proc/PID/stat.
 
     `started`: clock ticks since the boot; with the pid, that is who it is. `program`: where code and stack begin, which
@@ -161,7 +162,11 @@ def parse_owner(text: bytes) -> Owner:
         raise TargetGoneError("the process has ended") from error
 
 
+@lru_cache(1024)
 def parse_cgroups(text: bytes) -> tuple[str, ...]:
-    """Return the different paths in the text of a cgroup file, of v2 and of every controller of v1."""
+    """Return the different paths in the text of a cgroup file, of v2 and of every controller of v1.
+
+    Many processes have the same.
+    """
     paths = (line.split(b":", 2)[-1] for line in text.splitlines())
     return tuple(dict.fromkeys(os.fsdecode(path).removesuffix(" (deleted)") for path in paths if path))

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.facts import Described
 
 from damosd.targets.questions import Cmdline, Comm, Exe, User
@@ -46,6 +48,16 @@ def test_never(facts: Described) -> None:
     """These are no targets, whatever the configuration says, nor anybody's children."""
     assert chosen(Selection((EVERYTHING,)), facts) == ""
     assert chosen(Selection((EVERYTHING,)), facts, "all") == ""
+
+
+@given(
+    st.sampled_from(["cat", "sshd", "sshd-x", "sshdx", "xsshd", "systemd", "systemd-", "dbus", "dbus-\n", "damosd\n"]),
+    st.sampled_from([None, "", "/a/sshd", "/sshd/a", "/x/systemd-x", "/a\n/dbus-x", "/usr/bin/damosd"]),
+)
+def test_the_list_is_what_reasons_tell(comm: str, exe: str | None) -> None:
+    """Its fast form and the one that explains agree."""
+    facts = Described(comm=comm, has_exe=exe)
+    assert Selection(()).spares(facts) is Selection(()).reason_never(facts).outcome
 
 
 def test_the_list_can_be_extended() -> None:

@@ -206,6 +206,26 @@ def test_children_with_more_rights_are_not_followed(programs: Programs, find: Ca
     assert finder.pids == {parent.pid}
 
 
+def test_rights_in_a_namespace(programs: Programs, find: Callable[[Selection], Finder]) -> None:
+    """Who makes a user namespace may do everything there; that is no reason not to follow it."""
+    for program in ("unshare", "sleep"):
+        programs.copy(program)
+    probe = subprocess.run(["unshare", "--user", "true"], user=NOBODY, capture_output=True, text=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"needs user namespaces: {probe.stderr}")
+    parent = programs.shell("read go; $HERE/unshare --user --keep-caps $HERE/sleep 600 & wait", uid=NOBODY)
+    finder = find(only(Pid(parent.pid), follow_children=True))
+    finder.until_matches(parent)
+    go(parent)
+    until(lambda: bool(children(parent.pid)), "it has a child")
+    (child,) = children(parent.pid)
+    until(lambda: Path(f"/proc/{child}/comm").read_text() == "sleep\n", "it sleeps")
+    finder.settle()
+    finder.until_matches(parent, child)
+    assert finder.appeared[-1].owner.permitted
+    assert End.PRIVILEGES not in {end for _, end in finder.gone}
+
+
 def test_fewer_rights(programs: Programs, find: Callable[[Selection], Finder]) -> None:
     """Who gives them up stays the same match; a target of the former user has lost it."""
     drop = "import os, sys; sys.stdin.readline(); os.setresuid(65534, 65534, 65534); sys.stdin.readline()"

@@ -62,6 +62,9 @@ def test_owner() -> None:
         (Owner((0, 0, 0), EVERYTHING, EVERYTHING), Owner((5, 5, 5), 0, 0), False),
         (Owner((9, 9, 9), SETUID, SETUID), Owner((5, 5, 5), SETUID, 0), False),
         (Owner((9, 9, 9), SETUID, 0), Owner((9, 9, 9), SETUID, SETUID), False),
+        (Owner((5, 5, 5), 0, 0, 1), Owner((5, 5, 5), EVERYTHING, EVERYTHING, 2), False),
+        (Owner((5, 5, 5), 0, 0, 1), Owner((100005, 100005, 100005), 0, 0, 2), False),
+        (Owner((5, 5, 5), 0, 0, 1), Owner((5, 0, 0), EVERYTHING, EVERYTHING, 2), True),
     ],
 )
 def test_who_has_got_more_rights(before: Owner, after: Owner, expected: bool) -> None:

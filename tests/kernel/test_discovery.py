@@ -18,6 +18,7 @@ from damosd.daemon.discovery.changes import End
 from damosd.daemon.discovery.discovery import Discovery
 from damosd.linux import proc_connector
 from damosd.linux.cgroup import hierarchies
+from damosd.linux.pidfd import Pidfd
 from damosd.targets.questions import Cgroup, Cmdline, CmdlineRegex, Comm, Exe, MinRss, Named, Pid, User
 from damosd.targets.selection import Selection, Target
 from damosd.targets.selector import All, Not
@@ -310,6 +311,45 @@ def test_a_number_that_is_used_again(programs: Programs, find: Callable[[Selecti
     assert finder.gone == [(first.pid, End.ENDED)]
     assert finder.match(process).pidfd is not first.pidfd
     assert first.pidfd.ended()
+
+
+@pytest.mark.skipif(not LAST_PID.exists(), reason="needs CONFIG_CHECKPOINT_RESTORE, to choose a pid")
+def test_the_number_of_a_process_that_was_none(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next process of it is looked at by the next scan, and not when it would be its turn."""
+    process = programs.run(programs.copy("cat"))
+    with Finder(only(All((programs.ours, Comm("sleep")))), events=False) as finder:
+        finder.scan()
+        number = process.pid
+        path = programs.copy("sleep")
+        process.kill()
+        process.wait()
+        for _ in range(50):  # somebody else may be faster
+            LAST_PID.write_text(str(number - 1))
+            process = programs.run(path, "600")
+            if process.pid == number:
+                break
+            process.kill()
+            process.wait()
+        else:
+            pytest.skip("the number was taken by others")
+        assert number in finder.discovery._tracker.known
+        monkeypatch.setattr("damosd.daemon.discovery.discovery._TURNS", 1 << 30)
+        finder.step()
+        assert finder.pids == {number}
+
+
+def test_another_process_when_it_is_opened(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was opened is judged, and not what had the number before."""
+    process, other = programs.sleep(), programs.run(programs.copy("cat"))
+    monkeypatch.setattr("damosd.daemon.discovery.tracker.Pidfd", lambda _: Pidfd(other.pid))
+    before = fds()
+    with Finder(only(All((programs.ours, Comm("sleep")))), events=False) as finder:
+        finder.scan()
+        assert finder.pids == set()
+        assert fds() == before
+        monkeypatch.undo()
+        finder.step()
+        assert finder.pids == {process.pid}
 
 
 def test_never(programs: Programs, find: Callable[[Selection], Finder]) -> None:

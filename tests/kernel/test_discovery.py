@@ -429,7 +429,7 @@ def test_a_search_that_would_not_end(programs: Programs, find: Callable[[Selecti
 
 
 def test_events_that_are_lost(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What happened meanwhile is found by a scan at once."""
+    """What happened meanwhile is found by a scan at once; when that is not the first time, by the next one."""
     if not (feature := proc_connector.probe()).works:
         pytest.skip(feature.detail)
     small = lambda: proc_connector.ProcConnector(buffer_bytes=1)  # noqa: E731
@@ -439,6 +439,16 @@ def test_events_that_are_lost(programs: Programs, monkeypatch: pytest.MonkeyPatc
             subprocess.run(["/bin/true"], check=True)
         process = programs.sleep()
         finder.until_matches(process)
+        for _ in range(50):
+            subprocess.run(["/bin/true"], check=True)
+        other = programs.sleep()
+        finder.step()
+        assert finder.discovery.fd < 0  # a second time soon: no more of that
+        assert finder.discovery.next_scan > 0
+        finder.discovery.next_scan = 0.0
+        finder.step()
+        assert finder.pids == {process.pid, other.pid}
+        assert finder.discovery.fd >= 0
 
 
 def test_too_much_happens(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@
 A scan lists all processes, and looks at those that are new or young. The others have been looked at, and are again each
 few scans, in turn: another program, name, user or cgroup is noticed then at the latest. So a process that stays as it
 is costs a line of the listing, most of the time. Matches have their turn more often, unless events tell what happens
-to them. Events only make things faster; what they may cost is bounded, and scans make up for those that were lost.
+to them. Events only make things faster; what they may cost is bounded. When some were lost, everything is looked at
+once; when that happens again soon, they are left alone until the next scan.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Discovery:
         self._tracker = Tracker(selection, self.own)
         self._round = 0
         self._untold_until = 0
+        self._next_full = 0.0  # looking at everything costs as much as a dozen scans
         self._everything = True
         self._events_s = 0.0
         self._wants_events = events
@@ -117,10 +119,12 @@ class Discovery:
         happened = connector.read()
         self._react(happened.events)
         self._events_s += time.thread_time() - begun
-        if happened.lost:
+        now = time.monotonic()
+        if happened.lost and now >= self._next_full:
+            self._next_full = now + _TURNS * self.interval_s
             self._everything = True
             self.next_scan = 0.0
-        elif self._events_s > _EVENTS_CPU * self.interval_s:
+        elif happened.lost or self._events_s > _EVENTS_CPU * self.interval_s:
             connector.close()
             self._connector = None
             self.no_events = "too much happens: the next scan finds it"

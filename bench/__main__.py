@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 
 from bench import accuracy, cost, engine, ethp, guard, injection, reclaim
+from bench.discovery import discovery
 from bench.pages import aging, budget, compare, growth, kernel, pressure
 from bench.pages import cost as page_cost
 from bench.report import machine, table
@@ -20,6 +21,7 @@ _MEASUREMENTS = {
     "prcl": reclaim.prcl,
     "guard": guard.guard,
     "planning": engine.planning,
+    "discovery": discovery,
     "ethp": ethp.ethp,
     "injection": injection.injection,
     "pages": compare.pages,

@@ -7,11 +7,13 @@ does its directory in /proc once that is open. Nothing here sends a signal.
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import select
 from typing import Self
 
-from damosd.errors import TargetGoneError
+from damosd.errors import TargetGoneError, UnavailableError
 from damosd.linux.feature import Feature
 
 
@@ -22,12 +24,13 @@ class Pidfd:
     """
 
     def __init__(self, pid: int) -> None:
-        """Hold process `pid`. Raise TargetGoneError when there is none."""
+        """Hold process `pid`. Raise TargetGoneError when there is none, UnavailableError without a free descriptor."""
         try:
             self.fd = os.pidfd_open(pid)
         except (ProcessLookupError, OverflowError) as error:
             raise TargetGoneError(f"there is no process {pid}", hint="`ps -e` lists the processes") from error
         except OSError as error:
+            _need_descriptors(error)
             # A thread that is not a process of its own is EINVAL, and ENOENT since 6.9.
             raise TargetGoneError(
                 f"{pid} is not a process: {error.strerror}", hint="give the pid of the process, not of one thread"
@@ -37,6 +40,7 @@ class Pidfd:
             self.directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY)
         except OSError as error:
             os.close(self.fd)
+            _need_descriptors(error)
             raise TargetGoneError(f"process {pid} has ended") from error
         self.proc = f"/proc/self/fd/{self.directory}"
         if self.ended():  # the number may have been used again between the two opens
@@ -63,6 +67,20 @@ class Pidfd:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _need_descriptors(error: OSError) -> None:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        raise UnavailableError(
+            "no process can be held any more: too many open files",
+            hint="raise LimitNOFILE= of the unit: each takes two",
+        ) from error
+
+
+def allow_many() -> None:
+    """Let this process hold as many others as its hard limit of open files allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def probe() -> Feature:

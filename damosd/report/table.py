@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from damosd.report.names import printable
 from damosd.report.text import cost_words, guard_words, mib
 
 if TYPE_CHECKING:
@@ -26,10 +27,11 @@ def status_table(status: Status) -> RenderableType:
         targets.add_column(heading, justify="right")
     for target in status.targets:
         figures = (mib(target.rss_bytes), mib(target.working_set_bytes), str(target.nr_regions))
-        targets.add_row(Text(target.comm), str(target.pid), *(figures if target.alive else ("ended", "", "")))
+        name = Text(printable(target.comm))
+        targets.add_row(name, str(target.pid), *(figures if target.alive else ("ended", "", "")))
     parts: list[RenderableType] = [targets]
     parts += [
-        Text(f"{target.comm}({target.pid}) {words}")
+        Text(f"{printable(target.comm)}({target.pid}) {words}")
         for target in status.targets
         if target.alive and (words := cost_words(target, status.elapsed_s))
     ]

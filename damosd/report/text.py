@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from damosd.report.names import printable
+
 if TYPE_CHECKING:
     from damosd.report.status import SchemeStatus, Status, Summary, TargetStatus
 
@@ -17,10 +19,10 @@ def mib(size_bytes: int) -> str:
 def status_line(status: Status) -> str:
     """Return one line for one moment."""
     targets = [
-        f"{target.comm}({target.pid}) rss {mib(target.rss_bytes)} ws {mib(target.working_set_bytes)}"
+        f"{printable(target.comm)}({target.pid}) rss {mib(target.rss_bytes)} ws {mib(target.working_set_bytes)}"
         f" regions {target.nr_regions}"
         if target.alive
-        else f"{target.comm}({target.pid}) ended"
+        else f"{printable(target.comm)}({target.pid}) ended"
         for target in status.targets
     ]
     schemes = [_scheme(scheme, dry_run=status.dry_run) + _state(scheme) for scheme in status.schemes]
@@ -36,7 +38,7 @@ def summary_lines(summary: Summary) -> list[str]:
     lines = [f"{summary.reason} after {last.elapsed_s:.1f} s"]
     for before, after in zip(first.targets, last.targets, strict=True):
         change = f"rss {mib(before.rss_bytes)} -> {mib(after.rss_bytes)}" if after.alive else "has ended"
-        lines.append(f"  {after.comm}({after.pid}) {change}")
+        lines.append(f"  {printable(after.comm)}({after.pid}) {change}")
         lines += [f"    {words}" for words in [cost_words(after, last.elapsed_s)] if words]
     for scheme in last.schemes:
         lines += [f"  {_scheme(scheme, dry_run=last.dry_run)}", *_effect_lines(scheme)]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from damosd.report.names import printable
 from damosd.units import format_time_us
 
 if TYPE_CHECKING:
@@ -126,11 +127,6 @@ def remarks(measured: WorkingSet) -> list[str]:
         if abs(one.measured_s * 1e6 - one.asked_us) > _NOTABLE * one.asked_us
     ]
     return [*late, *measured.notes]
-
-
-def printable(name: str) -> str:
-    """Return a file's name without what a terminal would take for something else."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
 
 
 def _joined(mappings: Sequence[Mapping]) -> list[Mapping]:

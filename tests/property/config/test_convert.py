@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
+from damosd.config import jsonschema
 from damosd.config.entries import Entry, Origin
 from damosd.config.problems import Mark
 from damosd.config.schemefile import read_scheme_file
@@ -20,6 +23,8 @@ from damosd.units import MAX
 from property.config.test_full_schemes import COUNTS, MILLISECONDS, WEIGHTS, filters, guards, quotas, watermarks
 from property.config.test_schemefile import ordered
 
+DOC = Path(__file__).parents[3] / "docs" / "schemes.md"
+VALIDATOR = Draft202012Validator(jsonschema.schema(DOC.read_text(encoding="utf-8")))
 ORIGIN = Origin(Path("mine.yaml"), Mark(1, 1))
 NAMES = st.text("abc -_#:'\"\\{}[],&*!é😀0").map(str.strip).filter(bool)
 PATTERNS = st.builds(
@@ -63,9 +68,10 @@ def read(name: str, text: str) -> list[Entry]:
 
 @given(written=st.lists(entries(), min_size=1, max_size=3, unique_by=lambda entry: entry.scheme.name))
 def test_yaml_and_json_hold_everything(written: list[Entry]) -> None:
-    """Whatever a scheme says is said by its YAML and its JSON, which are read as the same scheme."""
+    """Whatever a scheme says is said by its YAML and its JSON, read as the same scheme and right by our JSON Schema."""
     assert read("mine.yaml", to_yaml(written)) == written
     assert read("mine.json", to_json(written)) == written
+    VALIDATOR.validate(json.loads(to_json(written)))
 
 
 @given(

@@ -73,6 +73,10 @@ lint: $(READY) ## style, types and the direction of imports
 	@$(VENV)/bin/mypy --no-error-summary
 	@$(VENV)/bin/lint-imports --no-logo >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 
+.PHONY: schema
+schema: $(READY) ## write the JSON Schema of scheme files
+	@$(RUN) -m damosd.config.jsonschema docs/schemes.md etc/schema/damosd-scheme.schema.json
+
 .PHONY: bench
 bench: setup ## measure accuracy, cost and effect side by side, and print one table
 	@$(RUN) -m bench

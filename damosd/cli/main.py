@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from damosd import __version__
-from damosd.cli import doctor, run, selected, undo, workload, wss
+from damosd.cli import check, config, doctor, run, schemes, selected, undo, workload, wss
 from damosd.errors import DamosdError
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ _COMMANDS = {
     "wss": (wss, "measure exactly how much memory a process uses in the last seconds"),
     "targets": (selected, "show which processes the configuration makes targets, and why"),
     "undo": (undo, "put back what a damosd that was killed has changed for good"),
+    "check": (check, "tell everything that is wrong with scheme files"),
+    "config": (config, "show the configuration of this machine, and which file says what"),
+    "schemes": (schemes, "list and show the schemes of this machine, and convert files"),
     "doctor": (doctor, "try what this machine can do, and tell what is missing"),
     "workload": (workload, "play a known access pattern, to measure against"),
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from damosd.cli.output import say
 from damosd.cli.targets import called, refuse_ourselves
 from damosd.cli.undo import add_state, log_undone
-from damosd.errors import DamosdError, UsageError
+from damosd.errors import ConfigError, DamosdError, UsageError
 from damosd.units import UnitError, format_time_us, parse_percent, parse_time_us
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def main(args: argparse.Namespace) -> int:
     duration_s = _time_us(args.duration, "--duration") / 1e6 if args.duration else math.inf
     intervals_goal = _intervals_goal(args.intervals_goal, attrs)
     overhead = _overhead(args.overhead)
-    schemes = _schemes(args.scheme)
+    schemes, left_out = _schemes(args.scheme)
     # numpy would start a thread per CPU for linear algebra that nothing here does.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -129,6 +129,7 @@ def main(args: argparse.Namespace) -> int:
 
     configure(verbose=args.verbose)
     log = structlog.get_logger()
+    _tell_left_out(log, left_out)
     lasting = Lasting(args.state or default_folder(), args.keep, args.unprotected)
     if not args.dry_run:
         log_undone(log, undo_leftovers(Journal(lasting.state)))
@@ -236,21 +237,37 @@ def _intervals_goal(text: str | None, attrs: Attrs) -> IntervalsGoal | None:
 def _reload(log: Any, session: Session, paths: list[Path]) -> None:
     """Read the scheme files again. Whatever is wrong with them, the schemes that run go on."""
     try:
-        failures = session.commit(_schemes(paths))
+        schemes, left_out = _schemes(paths)
+        failures = session.commit(schemes)
     except DamosdError as error:
         log.warning("the scheme files were not taken over, all goes on as before", error=str(error), hint=error.hint)
     else:
+        _tell_left_out(log, left_out)
         for failure in failures:
             log.warning("what a scheme changed could not be put back", reason=failure)
         log.info("scheme files were read again", schemes=[scheme.name for scheme in session.engine.schemes])
 
 
-def _schemes(paths: list[Path]) -> list[Scheme]:
+def _schemes(paths: list[Path]) -> tuple[list[Scheme], list[str]]:
+    """Return the schemes of all files that can be run, and what is told of others. Raises ConfigError."""
     if not paths:
-        return []
-    from damosd.config.load import load_scheme_files  # noqa: PLC0415  # not for --help
+        return [], []
+    from damosd.config.found import read_configuration  # noqa: PLC0415  # not for --help
 
-    return load_scheme_files(paths)
+    found = read_configuration(paths)
+    if found.problems:
+        raise ConfigError("\n".join(map(str, found.problems)), hint=found.hint)
+    told = [*map(str, found.merged.refusals), *map(str, found.warnings)]
+    told += [f"{one.origin}: the processes of target {one.name!r} are not monitored" for one in found.merged.targets]
+    schemes = [entry.scheme for entry in found.merged.enabled]
+    if told and not schemes:
+        raise ConfigError("\n".join(told), hint="no scheme is left to run; `damosd check` tells more")
+    return schemes, told
+
+
+def _tell_left_out(log: Any, told: list[str]) -> None:
+    for line in told:
+        log.warning("not all that the scheme files say can be done", what=line)
 
 
 def _targets(args: argparse.Namespace) -> tuple[list[int], subprocess.Popen[bytes] | None]:

@@ -13,11 +13,15 @@ FAULTS = "faults"
 
 
 class Fault(NamedTuple):
-    """One mistake: where, counted from the value that is being read, and whether the key itself is wrong."""
+    """One mistake: where, counted from the value that is being read, and whether the key itself is wrong.
+
+    A `refusal` is none: what is written is right, but nothing that damosd can do.
+    """
 
     at: tuple[str | int, ...]
     message: str
     at_key: bool = False
+    refusal: bool = False
 
 
 def refuse(faults: Iterable[Fault]) -> None:

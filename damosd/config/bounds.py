@@ -2,11 +2,13 @@
 """`access_pattern`: sizes, rates of access and ages, each from `min` to `max`."""
 
 # Pydantic reads the annotations while this module runs: do not postpone them.
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import PlainValidator, model_validator
+from pydantic import BeforeValidator, PlainValidator, model_validator
 
+from damosd.config import written
 from damosd.config.base import Fault, Model, refuse, text
 from damosd.damos.scheme import UNLIMITED, AccessPattern, AccessUnit, AgeUnit, Bounds
 from damosd.units import UnitError, nearest, parse_count, parse_percent, parse_size, parse_time_us, shown
@@ -70,9 +72,16 @@ def _unit_of(text: str) -> str:
     return text.strip(" 0123456789.,")
 
 
-SizeBound = Annotated[Quantity, PlainValidator(text(_size, "'4 KiB'"))]
-AccessBound = Annotated[Quantity, PlainValidator(text(_access_rate, "'5 %'"))]
-AgeBound = Annotated[Quantity, PlainValidator(text(_age, "'30 s'"))]
+def _with_unit(bounds: Any, unit: str) -> Any:
+    if not unit or not isinstance(bounds, dict):
+        return bounds
+    bare = {key for key, value in bounds.items() if isinstance(value, str) and value.strip() and not _unit_of(value)}
+    return {key: f"{value} {unit}" if key in bare else value for key, value in bounds.items()}
+
+
+SizeBound = Annotated[Quantity, PlainValidator(text(_size, "'4 KiB'")), written.SIZE]
+AccessBound = Annotated[Quantity, PlainValidator(text(_access_rate, "'5 %'")), written.ACCESS_RATE]
+AgeBound = Annotated[Quantity, PlainValidator(text(_age, "'30 s'")), written.AGE]
 
 
 class Range(Model):
@@ -122,12 +131,44 @@ class AgeRange(Range):
     max: AgeBound = _MOST
 
 
+def _word(*words: str) -> Callable[[Any], object]:
+    def parse(word: str) -> str:
+        if word not in words:
+            raise UnitError(f"unknown unit {shown(word)}, it must be one of {', '.join(words)}")
+        return word
+
+    return text(parse, f"'{words[0]}'")
+
+
+_ACCESS_WORDS = ("percent", "samples")
+_AGE_WORDS = ("usec", "aggr_intervals")
+_AccessWord = Annotated[str, BeforeValidator(_word(*_ACCESS_WORDS)), written.words(*_ACCESS_WORDS)]
+_AgeWord = Annotated[str, BeforeValidator(_word(*_AGE_WORDS)), written.words(*_AGE_WORDS)]
+
+
 class PatternModel(Model):
-    """`access_pattern`: every region unless it says otherwise."""
+    """`access_pattern`: every region unless it says otherwise.
+
+    The units are of older files of damo's: those of bare numbers.
+    """
 
     sz_bytes: SizeRange = SizeRange()
     nr_accesses: AccessRange = AccessRange()
     age: AgeRange = AgeRange()
+    nr_accesses_unit: _AccessWord = "percent"
+    age_unit: _AgeWord = "usec"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _give_units(cls, data: Any) -> Any:
+        """Write the unit behind bare numbers that are not in the usual one."""
+        if not isinstance(data, dict):
+            return data
+        units = {
+            "nr_accesses": AccessUnit.SAMPLES if data.get("nr_accesses_unit") == "samples" else "",
+            "age": AgeUnit.AGGREGATIONS if data.get("age_unit") == "aggr_intervals" else "",
+        }
+        return {key: _with_unit(value, units.get(key, "")) for key, value in data.items()}
 
     def to_pattern(self) -> AccessPattern:
         """Return the pattern as the engine has it."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, PlainValidator, model_validator
 
+from damosd.config import written
 from damosd.config.base import Fault, Model, kind_of, refuse
 from damosd.config.words import Bool, CgroupPath, Count, Name, choice
 from damosd.damos.scheme import UNLIMITED, Filter, FilterType
@@ -85,8 +86,10 @@ def _size(value: Any) -> int:
     return parse_size(value)
 
 
-AddressRange = Annotated[tuple[int, int], PlainValidator(_two_sizes("start", "end", end_is_out=True))]
-PageSizes = Annotated[tuple[int, int], PlainValidator(_two_sizes("min", "max", end_is_out=False))]
+_parse_range = _two_sizes("start", "end", end_is_out=True)
+_parse_sizes = _two_sizes("min", "max", end_is_out=False)
+AddressRange = Annotated[tuple[int, int], PlainValidator(_parse_range), written.two_sizes("start", "end")]
+PageSizes = Annotated[tuple[int, int], PlainValidator(_parse_sizes), written.two_sizes("min", "max")]
 
 
 class FilterModel(Model):
@@ -103,6 +106,16 @@ class FilterModel(Model):
     memcg_path: CgroupPath | None = None
     hugepage_size: PageSizes | None = None
     mapping: Name | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_damo_writes(cls, data: Any) -> Any:
+        """Read the older word for `allow`, and take the empty path of another type for none."""
+        if not isinstance(data, dict):
+            return data
+        if data.get("filter_type") != FilterType.MEMCG:
+            data = {key: value for key, value in data.items() if (key, value) != ("memcg_path", "")}
+        return {"allow" if key == "filter_pass" and "allow" not in data else key: value for key, value in data.items()}
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

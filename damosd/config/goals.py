@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, model_validator
 
+from damosd.config import written
 from damosd.config.base import Fault, Model, refuse, text
 from damosd.config.words import BASIS_POINTS, Bool, CgroupPath, Count, choice, parse_rate
 from damosd.damos.scheme import Goal, GoalMetric
@@ -41,7 +42,7 @@ class GoalModel(Model):
     """One goal."""
 
     metric: _Metric
-    target_value: Annotated[str, BeforeValidator(text(str.strip, "'100'"))]
+    target_value: Annotated[str, BeforeValidator(text(str.strip, "'100'")), written.TARGET_VALUE]
     current_value: Count = 0
     nid: Count | None = None
     memcg_path: CgroupPath | None = None
@@ -62,7 +63,7 @@ class GoalModel(Model):
             message = f"current_value is for metric 'user_input'; damosd measures '{self.metric}' itself"
             yield Fault(("current_value",), message, at_key=True)
         if self.complement:
-            yield Fault(("complement",), "complement is not in this version of damosd: leave it out")
+            yield Fault(("complement",), "complement is not in this version of damosd", refusal=True)
         yield from self._argument("nid", _NODE, needed=self.metric in _NODE)
         yield from self._argument("memcg_path", _MEMCG, needed=self.metric in _NODE_MEMCG)
 

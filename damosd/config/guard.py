@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, model_validator
 
+from damosd.config import written
 from damosd.config.base import Fault, Model, refuse, text
 from damosd.config.words import BOOLEANS, PERMIL, Bool, CgroupPath, Permil, SizeBytes, parse_rate
 from damosd.core.attrs import PAGE_SIZE
@@ -24,8 +25,8 @@ def _permil_or_max(word: str) -> int:
     return LIFTED if word.strip() == "max" else parse_rate(word, PERMIL)
 
 
-_Rate = Annotated[int, BeforeValidator(text(_or_max, "'256'"))]
-_PermilOrMax = Annotated[int, BeforeValidator(text(_permil_or_max, "'10 %'"))]
+_Rate = Annotated[int, BeforeValidator(text(_or_max, "'256'")), written.COUNT_OR_MAX]
+_PermilOrMax = Annotated[int, BeforeValidator(text(_permil_or_max, "'10 %'")), written.PARTS_OR_MAX]
 
 
 class GuardModel(Model):

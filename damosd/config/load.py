@@ -9,70 +9,119 @@ from __future__ import annotations
 
 import os
 import pickle
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from damosd.errors import DamosdError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from damosd.config.entries import SchemeFile
+    from damosd.config.problems import Problem
+    from damosd.config.settings import Settings
     from damosd.damos.scheme import Scheme
+
+_T = TypeVar("_T")
 
 
 def load_scheme_files(paths: Sequence[Path]) -> list[Scheme]:
-    """Read the schemes of all files, in order.
+    """Read the schemes of all files, in order, but for those that a file says are not enabled.
 
-    Raise ConfigFileError with the mistakes of all files. Call it before threads are started.
+    Raise ConfigFileError with the mistakes of all files, and with what is well written but nothing that damosd does.
+    Call it before threads are started.
     """
+    return _in_child(partial(_only_schemes, paths), f"reading {', '.join(map(str, paths))}")
+
+
+def load_files(paths: Sequence[Path], *, trusted: bool) -> tuple[list[SchemeFile], list[Problem], str]:
+    """Read all files: what is in those that can be used, what is wrong with the others, and a hint on that.
+
+    With `trusted`, files that somebody else than root and ourselves could write are among the latter. Call it before
+    threads are started.
+    """
+    return _in_child(partial(_each, paths, trusted=trusted), f"reading {len(paths)} files")
+
+
+def load_main(path: Path) -> tuple[Settings | None, list[Problem], str]:
+    """Read the main file: what it says, what is wrong with it, and a hint on that; nothing where there is none.
+
+    One that somebody else than root and ourselves could write is wrong. Call it before threads are started.
+    """
+    return _in_child(partial(_main, path), f"reading {path}") if path.exists() else (None, [], "")
+
+
+def _in_child(function: Callable[[], _T], doing: str) -> _T:
+    """Return what `function` returns, or raise the DamosdError that it raises."""
     read_fd, write_fd = os.pipe()
     child = os.fork()
     if child == 0:
-        _answer(paths, write_fd)
+        _answer(function, write_fd)
     os.close(write_fd)
     with os.fdopen(read_fd, "rb") as pipe:
         answer = pipe.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status:
-        raise DamosdError(f"reading {', '.join(map(str, paths))} ended with status {status}")
+        raise DamosdError(f"{doing} ended with status {status}")
     outcome = pickle.loads(answer)  # noqa: S301  # from our own child
     if isinstance(outcome, DamosdError):
         raise outcome
-    schemes: list[Scheme] = outcome
-    return schemes
+    result: _T = outcome
+    return result
 
 
-def _answer(paths: Sequence[Path], write_fd: int) -> None:
-    """In the child: write what reading came to, and end without running what the parent is to run at its exit."""
+def _answer(function: Callable[[], object], write_fd: int) -> None:
+    """In the child: write what came of `function`, and end without running what the parent is to run at its exit."""
     status = 1
     try:
+        try:
+            outcome = function()
+        except DamosdError as error:
+            outcome = error
         with os.fdopen(write_fd, "wb") as pipe:
-            pickle.dump(_read(paths), pipe)
+            pickle.dump(outcome, pipe)
         status = 0
     finally:
         os._exit(status)
 
 
-def _read(paths: Sequence[Path]) -> list[Scheme] | DamosdError:
-    from damosd.config.problems import ConfigFileError, Problem  # noqa: PLC0415  # only the child needs them
-    from damosd.config.schemefile import load_scheme_file  # noqa: PLC0415
+def _main(path: Path) -> tuple[Settings | None, list[Problem], str]:
+    from damosd.config.mainfile import read_main_file  # noqa: PLC0415  # only the child needs them
+    from damosd.config.problems import ConfigFileError  # noqa: PLC0415
+    from damosd.config.source import read_trusted  # noqa: PLC0415
 
-    schemes: list[Scheme] = []
+    try:
+        return read_main_file(path, read_trusted(path)), [], ""
+    except ConfigFileError as error:
+        return None, list(error.problems), error.hint
+
+
+def _each(paths: Iterable[Path], *, trusted: bool) -> tuple[list[SchemeFile], list[Problem], str]:
+    from damosd.config.problems import ConfigFileError  # noqa: PLC0415  # only the child needs them
+    from damosd.config.schemefile import read_scheme_file  # noqa: PLC0415
+    from damosd.config.source import read, read_trusted  # noqa: PLC0415
+
+    files: list[SchemeFile] = []
     problems: list[Problem] = []
     hint = ""
-    origins: dict[str, Path] = {}
     for path in paths:
         try:
-            loaded = load_scheme_file(path)
+            files.append(read_scheme_file(path, read_trusted(path) if trusted else read(path)))
         except ConfigFileError as error:
             problems += error.problems
             hint = error.hint
-            continue
-        problems += [
-            Problem(path, None, f"the scheme name {scheme.name!r} is taken by {origins[scheme.name]}")
-            for scheme in loaded
-            if scheme.name in origins
-        ]
-        origins.update((scheme.name, path) for scheme in loaded)
-        schemes += loaded
-    return ConfigFileError(problems, hint=hint) if problems else schemes
+    return files, problems, hint
+
+
+def _only_schemes(paths: Sequence[Path]) -> list[Scheme]:
+    from damosd.config.merge import merge  # noqa: PLC0415  # only the child needs them
+    from damosd.config.problems import ConfigFileError, Problem  # noqa: PLC0415
+
+    files, problems, hint = _each(paths, trusted=False)
+    merged = merge(files)
+    problems += merged.problems
+    problems += [Problem(one.origin.path, one.origin.mark, one.reason) for one in merged.refusals]
+    if problems:
+        raise ConfigFileError(problems, hint=hint or "docs/schemes.md explains what scheme files can say")
+    return [entry.scheme for entry in merged.enabled]

@@ -11,9 +11,10 @@ from damosd.config.base import Model, kind_of, text
 from damosd.config.findings import findings
 from damosd.config.problems import ConfigFileError
 from damosd.config.settings import DISCOVERY_US, Settings
+from damosd.config.source import read
 from damosd.config.targets import NeverModel, TargetModel
 from damosd.config.words import Name, TimeUs
-from damosd.config.yamlload import load_yaml
+from damosd.config.yamlload import parse_yaml
 from damosd.targets.selection import Selection
 from damosd.units import MAX, format_time_us, shown
 
@@ -50,11 +51,16 @@ class MainModel(Model):
 
 
 def load_main_file(path: Path) -> Settings:
-    """Read the main file at `path`.
+    """Read the main file at `path`, whoever may write it. Raises as `read_main_file`."""
+    return read_main_file(path, read(path))
 
-    Raise ConfigFileError, with every mistake and its place, when it cannot be read or anything in it is wrong.
+
+def read_main_file(path: Path, content: bytes) -> Settings:
+    """Return what the main file at `path` says, of which this is the content.
+
+    Raise ConfigFileError, with every mistake and its place, when anything in it is wrong.
     """
-    document = load_yaml(path)
+    document = parse_yaml(path, content)
     problems = list(document.problems)
     if not isinstance(document.data, dict):
         problem = document.problem((), f"expected a mapping with the key 'targets', not {kind_of(document.data)}")

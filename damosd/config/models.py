@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A scheme file's keys, what each may hold, and how they become a `Scheme`.
-
-The models read what `yamlload` gives: texts, lists and mappings. Whatever is wrong is raised at the field it concerns;
-`schemefile` turns that into places in the file. Keys, units and defaults are damo's.
-"""
+"""The keys of a scheme, what each may hold, and how they become a `Scheme`."""
 
 # Pydantic reads the annotations while this module runs: do not postpone them.
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from damosd.config import written
 from damosd.config.base import Model, refuse, text
 from damosd.config.bounds import PatternModel
 from damosd.config.dests import DestModel, dests_faults, to_dests
@@ -17,24 +14,15 @@ from damosd.config.filters import CoreFilterModel, FilterModel, OpsFilterModel
 from damosd.config.guard import GuardModel
 from damosd.config.quotas import QuotaModel
 from damosd.config.watermarks import WatermarksModel
-from damosd.config.words import Count, Name, TimeUs, choice
+from damosd.config.words import Bool, Count, Name, TimeUs, choice
 from damosd.damos.scheme import Action, Scheme
-from damosd.units import shown
-
-VERSION = "1"
-
-
-def _version(word: str) -> str:
-    if word != VERSION:
-        raise ValueError(f"version {shown(word)} is unknown, this damosd reads version {VERSION}")
-    return word
 
 
 class SchemeModel(Model):
-    """One scheme."""
+    """One scheme. `comments` is for people, as `description` is; `stats` are what damo knew when it wrote the file."""
 
     name: Name | None = None
-    description: Annotated[str, BeforeValidator(text(str.strip, "'pages out what is idle'"))] = ""
+    description: Annotated[str, BeforeValidator(text(str.strip, "'pages out what is idle'")), written.TEXT] = ""
     action: Annotated[Action, BeforeValidator(choice(Action, "action", "'pageout'"))] = Action.STAT
     access_pattern: PatternModel = PatternModel()
     apply_interval_us: TimeUs = 0
@@ -47,6 +35,11 @@ class SchemeModel(Model):
     target_nid: Count | None = None
     dests: list[DestModel] = Field(default_factory=list)
     guard: GuardModel = GuardModel()
+    enabled: Bool = True
+    override: Bool = False
+    targets: list[Name] = Field(default_factory=list)
+    comments: Any = None
+    stats: Any = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -69,10 +62,3 @@ class SchemeModel(Model):
             dests=to_dests(self.target_nid, self.dests),
             guard=self.guard.to_guard(),
         )
-
-
-class FileModel(Model):
-    """A whole scheme file."""
-
-    version: Annotated[str, BeforeValidator(text(_version, f"'{VERSION}'"))] = VERSION
-    schemes: list[SchemeModel] = Field(default_factory=list)

@@ -3,7 +3,7 @@
 
 # Pydantic reads the annotations while this module runs: do not postpone them.
 from collections.abc import Iterator
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -26,7 +26,11 @@ class WeightsModel(Model):
 
 
 class QuotaModel(Model):
-    """The limits of one scheme: none unless it says otherwise."""
+    """The limits of one scheme: none unless it says otherwise.
+
+    A limit of 0 that is written is a decision: damo writes all keys of a scheme without quotas. It also writes
+    `effective_sz_bytes`, what the quota came to.
+    """
 
     time_ms: TimeMs = 0
     sz_bytes: SizeBytes = 0
@@ -36,6 +40,7 @@ class QuotaModel(Model):
     goal_tuner: Annotated[Tuner, BeforeValidator(choice(Tuner, "tuner", "'consist'"))] = Tuner.CONSIST
     fail_charge_num: Count = 0
     fail_charge_denom: Count = 0
+    effective_sz_bytes: Any = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -43,7 +48,7 @@ class QuotaModel(Model):
         return self
 
     def _faults(self) -> Iterator[Fault]:
-        if not self.to_quota().limits:
+        if not self.goals and not self.model_fields_set & {"time_ms", "sz_bytes"}:
             idle = [key for key, used in self._settings().items() if used]
             for key in idle[:1]:
                 message = f"{key} limits nothing by itself: set time_ms, sz_bytes or goals as well"

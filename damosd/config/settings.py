@@ -21,3 +21,8 @@ class Settings:
 
     selection: Selection
     discovery_interval_us: int
+
+
+def main_below(root: Path) -> Path:
+    """Return `DEFAULT_PATH` of a system whose root folder is `root`."""
+    return root / DEFAULT_PATH.relative_to("/")

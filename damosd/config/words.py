@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator
 
-from damosd.config.base import text
+from damosd.config import written
+from damosd.config.base import Fault, refuse, text
 from damosd.units import UnitError, nearest, parse_number, parse_parts, parse_size, parse_time_us, shown
 
 PERMIL = 1000
@@ -24,12 +25,12 @@ def choice(kind: type[_Word], noun: str, example: str, absent: Mapping[str, str]
     """Return a reader of the words of `kind`, which is called `noun` in messages.
 
     It raises ValueError for other words, with the nearest right one. `absent` has the words that are known but not
-    available, each with its message.
+    available, each with its message: they are refused.
     """
 
     def parse(word: str) -> _Word:
         if absent and word in absent:
-            raise ValueError(absent[word])
+            refuse([Fault((), absent[word], refusal=True)])
         if word in list(kind):
             return kind(word)
         guess = nearest(word, kind)
@@ -75,12 +76,12 @@ def parse_rate(word: str, whole: int) -> int:
     return parts
 
 
-Bool = Annotated[bool, BeforeValidator(text(_boolean, "'true'"))]
-Count = Annotated[int, BeforeValidator(text(parse_number, "'100'"))]
-CgroupPath = Annotated[str, BeforeValidator(text(_memcg_path, "'/batch'"))]
-Name = Annotated[str, BeforeValidator(text(one_line, "'prcl'"))]
-Permil = Annotated[int, BeforeValidator(text(lambda word: parse_rate(word, PERMIL), "'50 %'"))]
-WeightPermil = Annotated[int, BeforeValidator(text(lambda word: parse_parts(word, PERMIL), "'30 %'"))]
-SizeBytes = Annotated[int, BeforeValidator(text(parse_size, "'128 MiB'"))]
-TimeMs = Annotated[int, BeforeValidator(text(_whole_ms, "'10 ms'"))]
-TimeUs = Annotated[int, BeforeValidator(text(parse_time_us, "'1 s'"))]
+Bool = Annotated[bool, BeforeValidator(text(_boolean, "'true'")), written.BOOL]
+Count = Annotated[int, BeforeValidator(text(parse_number, "'100'")), written.COUNT]
+CgroupPath = Annotated[str, BeforeValidator(text(_memcg_path, "'/batch'")), written.CGROUP]
+Name = Annotated[str, BeforeValidator(text(one_line, "'prcl'")), written.LINE]
+Permil = Annotated[int, BeforeValidator(text(lambda word: parse_rate(word, PERMIL), "'50 %'")), written.PARTS]
+WeightPermil = Annotated[int, BeforeValidator(text(lambda word: parse_parts(word, PERMIL), "'30 %'")), written.PARTS]
+SizeBytes = Annotated[int, BeforeValidator(text(parse_size, "'128 MiB'")), written.SIZE]
+TimeMs = Annotated[int, BeforeValidator(text(_whole_ms, "'10 ms'")), written.TIME]
+TimeUs = Annotated[int, BeforeValidator(text(parse_time_us, "'1 s'")), written.TIME]

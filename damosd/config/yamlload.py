@@ -12,21 +12,19 @@ are fine in a file whose name ends in `.json`; elsewhere YAML refuses them.
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import yaml
 
 from damosd.config.problems import ConfigFileError, Mark, Problem
+from damosd.config.source import read, unusable
 from damosd.units import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value] | None"
@@ -66,51 +64,30 @@ class Document:
 
 
 def load_yaml(path: Path) -> Document:
-    """Read the one YAML or JSON document in the file `path`.
+    """Read the one YAML or JSON document in the file `path`. Raise ConfigFileError as `read` and `parse_yaml` do."""
+    return parse_yaml(path, read(path))
 
-    Raise ConfigFileError when it is missing, unreadable, no regular file, larger than `MAX_BYTES`, empty, not UTF-8,
-    not YAML, nested deeper than `MAX_DEPTH`, or has an alias or several documents.
+
+def parse_yaml(path: Path, content: bytes) -> Document:
+    """Return the one YAML or JSON document in `content`, which is that of the file `path`.
+
+    Raise ConfigFileError when it is empty, not UTF-8, not YAML, nested deeper than `MAX_DEPTH`, or has an alias or
+    several documents.
     """
-    text = _decoded(path, _content(path))
+    text = decoded(path, content)
     if path.suffix == ".json":
         text = text.replace("\t", " ")  # JSON allows no bare tab within a string, so none of the data changes
     return _Composer(path, text).document()
 
 
-def _content(path: Path) -> bytes:
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _unusable(path, "is not a regular file", "give the path of a YAML or JSON file")
-            content = file.read(MAX_BYTES + 1)
-    except IsADirectoryError as error:
-        raise _unusable(path, "is a directory", "give the path of one file") from error
-    except FileNotFoundError as error:
-        raise _unusable(path, "does not exist", "check the path") from error
-    except OSError as error:
-        hint = "check who may read the file and its directories" if isinstance(error, PermissionError) else ""
-        raise _unusable(path, f"cannot be read: {error.strerror}", hint) from error
-    if len(content) > MAX_BYTES:
-        raise _unusable(path, f"is larger than {MAX_BYTES >> 20} MiB", "split it, if it is the right file at all")
-    return content
-
-
-def _open_at_once(name: str, flags: int) -> int:
-    """Open without waiting for a writer, as opening a FIFO would."""
-    return os.open(name, flags | os.O_NONBLOCK)
-
-
-def _decoded(path: Path, content: bytes) -> str:
+def decoded(path: Path, content: bytes) -> str:
+    """Return the text of UTF-8 `content`. Raise ConfigFileError, with the place of the first wrong byte."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = error.object[: error.start].decode()
         problem = Problem(path, _mark_after(before), f"not UTF-8: byte 0x{error.object[error.start]:02x}")
         raise ConfigFileError([problem], hint="save the file as UTF-8") from error
-
-
-def _unusable(path: Path, message: str, hint: str) -> ConfigFileError:
-    return ConfigFileError([Problem(path, None, message)], hint=hint)
 
 
 def _mark_after(text: str) -> Mark:
@@ -146,7 +123,7 @@ class _Composer(yaml.SafeLoader):
         finally:
             self.dispose()
         if root is None or root.tag == _NULL:
-            raise _unusable(self._path, "is empty", "write at least one key, or delete the file")
+            raise unusable(self._path, "is empty", "write at least one key, or delete the file")
         mark = _mark(root.start_mark)
         data = self._plain(root, (), mark)
         return Document(self._path, data, self._places, tuple(self._problems))

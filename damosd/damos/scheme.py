@@ -36,6 +36,11 @@ class Bounds:
     minimum: float = 0
     maximum: float = UNLIMITED
 
+    def scaled(self, numerator: int, denominator: int) -> Bounds:
+        """Return the same bounds in another unit, exactly; what is no limit stays none."""
+        low, high = (b if b == UNLIMITED else b * numerator / denominator for b in (self.minimum, self.maximum))
+        return Bounds(low, high)
+
 
 class AccessUnit(StrEnum):
     """How an access-rate bound is counted."""

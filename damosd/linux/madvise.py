@@ -96,6 +96,17 @@ def process_madvise(pidfd: int, vectors: np.ndarray, advice: Advice) -> np.ndarr
     return errnos
 
 
+def knows(advice: int) -> bool:
+    """Tell whether this kernel takes `advice`, an MADV_* value, on other processes; whoever may not give it hears yes.
+
+    It is given on the first page, which no process has: the kernel looks at the advice before it looks for memory.
+    """
+    vector = np.array([[0, mmap.PAGESIZE]], np.int64)
+    with Pidfd(os.getpid()) as me:
+        refused = _syscall(_SYS_PROCESS_MADVISE, me.fd, vector.ctypes.data, 1, advice, 0) < 0
+    return not (refused and ctypes.get_errno() in (errno.EINVAL, errno.ENOSYS))
+
+
 def drain() -> None:
     """Let pages that this CPU activated or deactivated come to their LRU lists now.
 

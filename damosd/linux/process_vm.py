@@ -65,6 +65,11 @@ def touch(pidfd: Pidfd, addresses: np.ndarray) -> np.ndarray:
     return errnos
 
 
+def exists() -> bool:
+    """Tell whether this kernel has the system call."""
+    return not (_readv(os.getpid(), None, 0, None, 0, 0) < 0 and ctypes.get_errno() == errno.ENOSYS)
+
+
 def _check(pidfd: Pidfd) -> None:
     if pidfd.ended():
         raise TargetGoneError(f"process {pidfd.pid} has ended")

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from damosd.cli import run
 from damosd.core.attrs import Attrs
 from damosd.core.intervals import IntervalsGoal
-from damosd.errors import DamosdError, UsageError
+from damosd.errors import ConfigError, DamosdError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -86,3 +89,37 @@ def test_a_mistake_in_the_options_starts_no_command(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("damosd.cli.logs.configure", lambda **_: None)
     with pytest.raises(DamosdError, match="is not RATE"):
         run.main(parsed("--intervals-goal=4%", "--", "true"))
+
+
+KDAMONDS = """\
+kdamonds:
+  - contexts: [{ops: paddr, schemes: [{name: all, action: pageout}]}]
+  - contexts: [{ops: vaddr, targets: [{pid: 7}], schemes: [{name: one, action: cold}]}]
+"""
+
+
+def test_what_of_a_file_cannot_be_done_is_told(tmp_path: Path) -> None:
+    """Schemes of a file that can be run are, and whoever runs it is told of the others, and of whose processes."""
+    path = tmp_path / "web.yaml"
+    path.write_text(KDAMONDS)
+    schemes, told = run._schemes([path])
+    assert [scheme.name for scheme in schemes] == ["one"]
+    assert len(told) == 2
+    assert "scheme 'all' is left out: ops 'paddr'" in told[0]
+    assert told[1].endswith("the processes of target 'web-2' are not monitored")
+
+
+def test_nothing_left_to_run_is_an_error(tmp_path: Path) -> None:
+    """A run that would do nothing of what it was asked for does not start."""
+    path = tmp_path / "web.yaml"
+    path.write_text(KDAMONDS.replace("vaddr", "fvaddr"))
+    with pytest.raises(ConfigError, match=r"'all' is left out.*\n.*'one' is left out"):
+        run._schemes([path])
+
+
+def test_a_scheme_that_is_not_enabled_is_not_run(tmp_path: Path) -> None:
+    """`enabled: false` counts wherever a file is read."""
+    path = tmp_path / "off.yaml"
+    path.write_text("[{name: a, enabled: false}, {name: b}]")
+    schemes, told = run._schemes([path])
+    assert ([scheme.name for scheme in schemes], told) == (["b"], [])

@@ -46,7 +46,7 @@ def test_a_name_may_not_stand_in_two_files(tmp_path: Path) -> None:
 
 def test_a_reader_that_dies_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash of the child is reported with its status, and is no crash of the caller."""
-    monkeypatch.setattr(load, "_read", lambda _: os._exit(7))
+    monkeypatch.setattr(load, "_only_schemes", lambda _: os._exit(7))
     with pytest.raises(DamosdError, match="ended with status 7"):
         load_scheme_files([SCHEMES / "prcl.yaml"])
 

@@ -191,7 +191,7 @@ schemes:
         ("action: on", "1:9: unknown action 'on', it must be one of pageout, cold, willneed, hugepage, "),
         ("action: [stat]", "1:9: expected text such as 'pageout', not a list"),
         ("access_pattern: {sz_bytes: [4K, max]}", "1:28: expected a mapping with keys from min, max, not a list"),
-        ("access_pattern: often", "1:17: expected a mapping with keys from sz_bytes, nr_accesses, age, not text"),
+        ("access_pattern: often", "1:17: expected a mapping with keys from sz_bytes, nr_accesses, age,"),
         ("access_pattern: {age: {min: {s: 5}}}", "1:29: expected text such as '30 s', not a mapping"),
         ("schemes: {}", "1:10: expected a list, not a mapping"),
         ("[stat]", "1:2: expected a mapping with keys from name,"),

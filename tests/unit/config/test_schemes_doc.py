@@ -15,7 +15,7 @@ from damosd.config.guard import GuardModel
 from damosd.config.models import SchemeModel
 from damosd.config.problems import ConfigFileError
 from damosd.config.quotas import QuotaModel, WeightsModel
-from damosd.config.schemefile import load_scheme_file
+from damosd.config.schemefile import load_scheme_file, read_scheme_file
 from damosd.config.watermarks import WatermarksModel
 from damosd.damos.scheme import Action, FilterType, GoalMetric, Tuner, WatermarkMetric
 
@@ -28,7 +28,7 @@ def test_example_loads(tmp_path: Path, text: str) -> None:
     """Every example that is shown as right can be copied into a file and used."""
     path = tmp_path / "example.yaml"
     path.write_text(text)
-    assert load_scheme_file(path)
+    assert read_scheme_file(path).entries
 
 
 def test_wrong_example_gives_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from damosd.config.problems import ConfigFileError, Mark
-from damosd.config.yamlload import MAX_BYTES, MAX_DEPTH, Document, load_yaml
+from damosd.config.source import MAX_BYTES
+from damosd.config.yamlload import MAX_DEPTH, Document, load_yaml
 from damosd.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The whole configuration of a machine: the files that there are, read and put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from damosd.config.load import load_files, load_main
+from damosd.config.locate import DropIn, folders_below, locate
+from damosd.config.merge import Merged, merge
+from damosd.config.settings import main_below
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from damosd.config.problems import Problem
+    from damosd.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What was found: `settings` of the main file `main`, where there is one, and the scheme files.
+
+    With `problems`, nothing of it may be used: it is not what somebody wanted.
+    """
+
+    main: Path | None
+    settings: Settings | None
+    files: tuple[DropIn, ...]
+    merged: Merged
+    warnings: tuple[Problem, ...]
+    problems: tuple[Problem, ...]
+    hint: str = ""
+
+
+def find_configuration(root: Path) -> Configuration:
+    """Find and read the main file and the scheme files of the system below `root`; see `locate` and `merge`.
+
+    Only files that nobody but root and ourselves could write are read.
+    """
+    main = main_below(root)
+    settings, problems, hint = load_main(main)
+    located = locate(folders_below(root))
+    files = [one.path for one in located.files if not one.masked]
+    read, more, hint_of_files = load_files(files, trusted=True)
+    # Which targets there are is not known when the file that names them is wrong.
+    merged = merge(read, None if problems else _names(settings))
+    return Configuration(
+        main if settings else None,
+        settings,
+        located.files,
+        merged,
+        (*located.warnings, *merged.warnings),
+        (*problems, *located.problems, *more, *merged.problems),
+        hint or located.hint or hint_of_files,
+    )
+
+
+def _names(settings: Settings | None) -> Collection[str]:
+    return [target.name for target in settings.selection.targets] if settings else []
+
+
+def read_configuration(paths: Sequence[Path]) -> Configuration:
+    """Read just these scheme files, whoever may write them, as if they were all there are."""
+    read, problems, hint = load_files(paths, trusted=False)
+    merged = merge(read)
+    found = tuple(map(DropIn, paths))
+    return Configuration(None, None, found, merged, merged.warnings, (*problems, *merged.problems), hint)

@@ -68,9 +68,9 @@ def intervals_needed(look_ns: Sequence[float], overhead: Overhead, sample_ns: in
 class Spent:
     """What a round took: our CPU time in nanoseconds by part, and what was made old.
 
-    `read`: page tables and mappings; `compute`: finding out what that means; `age`: making old; `prove`: asking of pages
-    that are young again whether they could be made old at all; `clear`: making all old for the sake of shared pages,
-    which has a limit of its own. `nr_pages` made old, `nr_hot` of them HOT, in `nr_ranges`; `nr_asked` about.
+    `read`: page tables and mappings; `compute`: finding out what that means; `age`: making old; `prove`: asking of
+    pages that are young again whether they could be made old at all; `clear`: making all old for the sake of shared
+    pages, which has a limit of its own. `nr_pages` made old, `nr_hot` of them HOT, in `nr_ranges`; `nr_asked` about.
     """
 
     read_ns: int = 0

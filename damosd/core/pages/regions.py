@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from damosd.core.attrs import PAGE_SIZE
-from damosd.core.pages.chunks import CHUNK, PAGES_A_CHUNK, positions
+from damosd.core.pages.chunks import PAGES_A_CHUNK, positions
 from damosd.core.pages.states import HOT, LEVEL, LEVELS, MAX_AGE, MAX_LEVEL, SHARED, YOUNG, Pages
 
 if TYPE_CHECKING:

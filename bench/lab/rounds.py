@@ -79,7 +79,7 @@ class Rounds:
             step_ms,
             (total.read_ns - before.read_ns) / 1e6,
             (total.compute_ns - before.compute_ns) / 1e6,
-            (total.age_ns - before.age_ns) / 1e6,
+            (total.making_old_ns - before.making_old_ns) / 1e6,
             total.nr_pages - before.nr_pages,
             total.nr_ranges - before.nr_ranges,
         )

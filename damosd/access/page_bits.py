@@ -108,7 +108,8 @@ def look(
     """
     for _, results, entries in tables.copy_tables(spaces, chunks):
         level = results >> LEVEL_SHIFT
-        seen = entries.view(np.uint8)[:, ::8] & _LOW_BITS
+        seen = entries.astype(np.uint8)  # a third faster than to pick every eighth byte
+        seen &= _LOW_BITS
         whole = level > 1
         if not (level == 1).all():
             seen[level == 0] = 0

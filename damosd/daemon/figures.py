@@ -131,7 +131,7 @@ def _cost(cost: Cost, act_ns: int) -> TargetCost:
     return TargetCost(
         read_ms=total.read_ns / 1e6,
         compute_ms=total.compute_ns / 1e6,
-        age_ms=(total.age_ns + total.clear_ns) / 1e6,
+        age_ms=(total.making_old_ns + total.clear_ns) / 1e6,
         act_ms=act_ns / 1e6,
         target_ms=total.target_ns / 1e6,
         every=cost.every,

@@ -2,8 +2,9 @@
 """Which pages to make old after a look: what is not proven hot, and of what is hot a part in turn.
 
 A hot page that is made old costs the target, which has to set the bit again, so hot chunks are made old whole once in
-`Pace.rotation` rounds only. In between each has a witness, one hot page: as long as that is touched again, the rest is
-taken to be hot as well; once it is not, the chunk is made old whole, and its neighbours, too.
+`Pace.rotation` rounds only. In between each has a witness, one young page: as long as that is touched again, the rest
+is taken to be hot as well; once it is not, the chunk is made old whole, and its neighbours, too. Where that is so of
+most witnesses of some MiB, all of them are: what was used together often goes idle together.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.core.attrs import PAGE_SIZE
-from damosd.core.pages.chunks import PAGES_A_CHUNK, ranges_of
+from damosd.core.pages.chunks import CHUNK, PAGES_A_CHUNK, ranges_of
 from damosd.core.pages.states import HOT, SHARED, YOUNG, Aged, Pages
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ROUND = 256 << 16
 """What `Pages.hand` and `Pages.witness_hand` go round: a chunk's place is its `turn`, shifted as far."""
 _HALF = 0.5
+_TOGETHER = 16 * CHUNK
 RETRY_TURNS = 64
 """In how many rounds it is found out anew which hot pages can be made old: processes fork and end."""
 
@@ -60,21 +62,33 @@ def choose(pages: Pages, pace: Pace, rng: np.random.Generator) -> Choice:
     whole = pages.suspect.copy()
     whole[1:] |= pages.suspect[:-1]
     whole[:-1] |= pages.suspect[1:]
+    whole |= _going_idle(pages)
     whole |= hot & (in_turn | pages.huge)
     unproven = _within(pages.nr_new, pace.most_pages, rng)
-    pages.witnessed[:] = (pages.witness >= 0) & witnesses_turn
+    pages.witnessed[:] = (pages.witness >= 0) & witnesses_turn & (hot | ~pages.huge)
     pages.aged[:] = np.where(whole, Aged.ALL, np.where(unproven, Aged.UNPROVEN, Aged.NONE))
     pages.suspect[:] = False
 
     rows = np.flatnonzero(whole | unproven)
     kind = pages.state[rows] & np.uint8(YOUNG | HOT | SHARED)
     wanted = (kind == YOUNG) | ((kind == (YOUNG | HOT)) & whole[rows, np.newaxis])
-    alone = np.flatnonzero(pages.witnessed & ~whole)
+    alone = np.flatnonzero(pages.witnessed & ~whole & (hot | ~unproven))
     witnesses = pages.chunks[alone] + pages.witness[alone].astype(np.int64) * PAGE_SIZE
-    nr_hot = _count(pages, pages.nr_hot * whole) + np.bincount(pages.member[alone], minlength=pages.nr_members)
-    nr_new = _count(pages, pages.nr_new * (whole | unproven))
+    nr_alone, nr_hot_alone = (np.bincount(pages.member[alone], which, pages.nr_members) for which in (None, hot[alone]))
+    nr_hot = _count(pages, pages.nr_hot * whole) + nr_hot_alone.astype(np.int64)
+    nr_old = _count(pages, pages.nr_hot * whole) + _count(pages, pages.nr_new * (whole | unproven)) + nr_alone
     ranges = np.concatenate((ranges_of(pages.chunks[rows], wanted), witnesses[:, np.newaxis] + (0, PAGE_SIZE)))
-    return Choice(ranges[np.argsort(ranges[:, 0])], nr_new + nr_hot, nr_hot)
+    return Choice(ranges[np.argsort(ranges[:, 0])], nr_old, nr_hot)
+
+
+def _going_idle(pages: Pages) -> np.ndarray:
+    """Tell which chunks lie where at least half of those witnesses were idle that had been made old: bool."""
+    if not pages.suspect.any():
+        return pages.suspect
+    places = pages.chunks // _TOGETHER
+    part = np.append(0, np.cumsum(places[1:] != places[:-1]))
+    nr_idle, nr_asked = (np.bincount(part, which) for which in (pages.suspect, pages.witnessed))
+    return ((nr_idle > 0) & (2 * nr_idle >= nr_asked))[part]
 
 
 def _moved(hand: int, looks: int, turn: np.ndarray) -> tuple[np.ndarray, int]:

@@ -17,7 +17,7 @@ from damosd.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FOR_LOOKS = 0.7
+_FOR_LOOKS = 0.8
 """Looks may take this part of the budget for CPU time, so that something is left for making old."""
 _SPARE = 0.9
 """What is planned, of what is allowed: costs vary."""
@@ -34,6 +34,8 @@ TOTAL_CPU = 0.05
 
 # `python -m bench aging` measures these. What making old costs us: a page, a range; scaled by what it really takes.
 _PAGE_NS, _RANGE_NS = 100, 8_000
+_ASK_NS = 400
+"""What it costs us to ask about a page whether it could be made old."""
 # What it costs the target. A page whose bit has to be set again is a walk of the page table and an assist of the CPU's
 # microcode; a flush is an interrupt where the target runs.
 _TOUCH_NS, _FLUSH_NS = 180, 4_000
@@ -66,23 +68,30 @@ def intervals_needed(look_ns: Sequence[float], overhead: Overhead, sample_ns: in
 class Spent:
     """What a round took: our CPU time in nanoseconds by part, and what was made old.
 
-    `read`: page tables and mappings; `compute`: finding out what that means; `age`: making old; `clear`: making all old
-    for the sake of shared pages, which has a limit of its own. `nr_pages` made old, `nr_hot` of them HOT, in
-    `nr_ranges`.
+    `read`: page tables and mappings; `compute`: finding out what that means; `age`: making old; `prove`: asking of
+    pages that are young again whether they could be made old at all; `clear`: making all old for the sake of shared
+    pages, which has a limit of its own. `nr_pages` made old, `nr_hot` of them HOT, in `nr_ranges`; `nr_asked` about.
     """
 
     read_ns: int = 0
     compute_ns: int = 0
     age_ns: int = 0
+    prove_ns: int = 0
     clear_ns: int = 0
     nr_pages: int = 0
     nr_hot: int = 0
     nr_ranges: int = 0
+    nr_asked: int = 0
 
     @property
     def look_ns(self) -> int:
-        """All but making old."""
+        """What is needed to know what was accessed, whatever was made old."""
         return self.read_ns + self.compute_ns
+
+    @property
+    def making_old_ns(self) -> int:
+        """What making old has cost us, for all but shared pages."""
+        return self.age_ns + self.prove_ns
 
     @property
     def target_ns(self) -> int:
@@ -99,12 +108,13 @@ class Spent:
         self.read_ns += int(other.read_ns * share)
         self.compute_ns += int(other.compute_ns * share)
         self.age_ns += int(other.age_ns * share)
+        self.prove_ns += int(other.prove_ns * share)
         self.clear_ns += int(other.clear_ns * share)
 
 
 @dataclass(frozen=True, slots=True)
 class Hot:
-    """How many chunks of some targets have hot pages, and how many of those there are; and of the one with most."""
+    """How many chunks of some targets have a witness, and how many hot pages there are; and of the one with most."""
 
     chunks: int = 0
     pages: int = 0
@@ -133,11 +143,11 @@ class Budget:
         if looks < _UNLIMITED_LOOKS:
             return
         self.look_ns = spent.look_ns if not self.look_ns else 0.75 * self.look_ns + 0.25 * spent.look_ns
-        round_ns = spent.look_ns + spent.age_ns
+        round_ns = spent.look_ns + spent.making_old_ns
         self.round_ns = round_ns if not self.round_ns else 0.75 * self.round_ns + 0.25 * round_ns
-        guess = spent.nr_pages * _PAGE_NS + spent.nr_ranges * _RANGE_NS
+        guess = spent.nr_pages * _PAGE_NS + spent.nr_ranges * _RANGE_NS + spent.nr_asked * _ASK_NS
         if guess > 50 * _RANGE_NS:
-            self._scale = 0.75 * self._scale + 0.25 * spent.age_ns / guess
+            self._scale = 0.75 * self._scale + 0.25 * spent.making_old_ns / guess
 
     def plan(self, overhead: Overhead, cpu: float, sample_ns: int, looks: int, hot: Hot) -> None:
         """Decide on the next round, with `cpu` of one CPU to spend; `looks`: how many there have been."""
@@ -153,7 +163,7 @@ class Budget:
         self.pace = Pace(
             rotation=rounds(hot.pages * _PAGE_NS, hot.most_pages * _TOUCH_NS, _FOR_ROTATION),
             witness=rounds(hot.chunks * _RANGE_NS, hot.most_chunks * (_FLUSH_NS + _TOUCH_NS), _FOR_WITNESSES),
-            most_pages=max(int(_FOR_UNPROVEN * left_ns / _PAGE_NS), _LEAST_PAGES)
+            most_pages=max(int(_FOR_UNPROVEN * left_ns / (_PAGE_NS + _ASK_NS)), _LEAST_PAGES)
             if looks >= _UNLIMITED_LOOKS
             else 1 << 62,
         )

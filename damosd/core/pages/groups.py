@@ -122,9 +122,9 @@ class Group:
                 total.nr_ranges += int(nr_ranges[member])
 
     def hot(self) -> Hot:
-        """Return how much is hot, of all targets and of the one that has most."""
+        """Return how much is hot, or may be, of all targets and of the one that has most."""
         nr_hot = self.pages.nr_hot
-        chunks = np.bincount(self.pages.member, nr_hot > 0, len(self))
+        chunks = np.bincount(self.pages.member, self.pages.witness >= 0, len(self))
         pages = np.bincount(self.pages.member, nr_hot, len(self))
         return Hot(int(chunks.sum()), int(pages.sum()), int(chunks.max()), int(pages.max()))
 

@@ -205,7 +205,15 @@ class PageMonitor:
             chunks = operations.chunks(group.targets)
         spent.read_ns += lap()
         pages.fit(chunks, self._rng)
-        first, refused = 0, partial(operations.refused, group.targets)
+        first = 0
+
+        def refused(places: np.ndarray) -> np.ndarray:
+            spent.compute_ns += lap()
+            answer = operations.refused(group.targets, places)
+            spent.prove_ns += lap()
+            spent.nr_asked += len(places)
+            return answer
+
         for seen, huge in operations.look(group.targets, chunks):
             spent.read_ns += lap()
             pages.take(first, seen, huge, refused, self._rng)

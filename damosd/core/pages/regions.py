@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from damosd.core.attrs import PAGE_SIZE
-from damosd.core.pages.chunks import CHUNK, PAGES_A_CHUNK, positions
+from damosd.core.pages.chunks import PAGES_A_CHUNK, positions
 from damosd.core.pages.states import HOT, LEVEL, LEVELS, MAX_AGE, MAX_LEVEL, SHARED, YOUNG, Pages
 
 if TYPE_CHECKING:
@@ -52,16 +52,9 @@ def runs(pages: Pages) -> Runs:
     if not count:
         nothing = np.zeros(0, np.int64)
         return Runs(nothing, nothing, nothing, nothing, np.zeros(0, bool))
-    key = pages.state & LEVEL
-    key |= (pages.state & np.uint8(SHARED | HOT)) == SHARED
-    key, since = key.reshape(-1), pages.since.reshape(-1)
-    border = np.empty(count, bool)
-    border[0] = True
-    np.not_equal(key[1:], key[:-1], out=border[1:])
-    border[1:] |= since[1:] != since[:-1]
-    border[PAGES_A_CHUNK::PAGES_A_CHUNK] |= pages.chunks[1:] != pages.chunks[:-1] + CHUNK
-    first = np.flatnonzero(border)
-    key, age = key[first], rounded(pages.ages(since[first]))
+    first = _borders(pages)
+    key, since = _keys(pages.state.reshape(-1)[first]), pages.since.reshape(-1)[first]
+    age = rounded(pages.ages(since))
     start = _address(pages, first)
     end = _address(pages, np.append(first[1:], count) - 1) + PAGE_SIZE
     # What differs only in ages that are rounded to the same is one region as well.
@@ -76,6 +69,29 @@ def runs(pages: Pages) -> Runs:
         age[heads],
         (key & np.uint8(1)) == 0,
     )
+
+
+def _keys(state: np.ndarray) -> np.ndarray:
+    """Return of states (uint8) what regions differ in: the level of accesses, and in bit 0 whether none is known."""
+    keys: np.ndarray = state & LEVEL
+    keys |= (state & np.uint8(SHARED | HOT)) == SHARED
+    return keys
+
+
+def _borders(pages: Pages) -> np.ndarray:
+    """Return where pages begin that may differ from the one before: int64, sorted. All chunks are among them."""
+    mixed = np.flatnonzero(~(_alike(pages.state) & _alike(pages.since)))
+    key, since = _keys(pages.state[mixed]), pages.since[mixed]
+    row, page = np.nonzero((key[:, 1:] != key[:, :-1]) | (since[:, 1:] != since[:, :-1]))
+    return np.sort(np.concatenate((np.arange(len(pages)) * PAGES_A_CHUNK, mixed[row] * PAGES_A_CHUNK + page + 1)))
+
+
+def _alike(column: np.ndarray) -> np.ndarray:
+    """Tell of which chunks all pages have the same in a column (uint8 or uint16, (n, 512)): bool, (n,)."""
+    words = column.view(np.uint64)
+    in_word = column[:, : words.itemsize // column.itemsize]
+    alike: np.ndarray = np.bitwise_or.reduce(words, axis=1) == np.bitwise_and.reduce(words, axis=1)
+    return alike & (in_word == in_word[:, :1]).all(axis=1)
 
 
 def _address(pages: Pages, index: np.ndarray) -> np.ndarray:

@@ -61,8 +61,9 @@ class Pages:
     `chunks`: int64 places, shape (n,), sorted; `member`, int64, (n,), whose each is. Of shape (n, 512): `state`, uint8,
     the bits above; `since`, uint16, the aggregation interval in which the accesses changed last, from `base` on;
     `count`, uint8, accesses in this aggregation, only where it has several samples. Of shape (n,): `huge`, bool, mapped
-    by one entry; `aged`, uint8, of `Aged`; `witness`, int16, the hot page that is made old to stand for the rest, -1
-    for none; `uncertain`, bool, some page's fate is decided by the next look even if nothing changes; `retried`, bool,
+    by one entry; `aged`, uint8, of `Aged`; `witness`, int16, the page that is made old to stand for the rest, a hot
+    one if there is any, -1 where none is young; `uncertain`, bool, the fate of some shared page is decided by the next
+    look even if nothing changes; `retried`, bool,
     what is HOT or SHARED is found out anew by the next look, since processes fork and end; `witnessed`, bool, the
     witness was made old; `suspect`, bool, it was found idle then; `turn`, uint8, random: when the chunk is made old
     whole, and its witness, which is when `hand` and `witness_hand` pass; `nr_new`, `nr_hot` and `nr_shared`, int16, how
@@ -187,6 +188,9 @@ class Pages:
         rows = slice(first, first + len(seen))
         differs = np.bitwise_or.reduce(self.state[rows].view(np.uint64) ^ seen.view(np.uint64), axis=1) & _ALL_SEEN != 0
         differs |= self.uncertain[rows] | self.retried[rows]
+        # What was made old and is young again is proven; of what is hot already nothing new is learnt by that.
+        differs |= (self.nr_new[rows] > 0) & (self.aged[rows] != Aged.NONE)
+        differs |= self.witnessed[rows] & (self.nr_hot[rows] == 0)
         differs |= (self.nr_shared[rows] > 0) & self.cleared[self.member[rows]]
         self.huge[rows] = huge
         which = np.flatnonzero(differs)
@@ -303,21 +307,24 @@ class Pages:
         """Find out what there is in rows whose state has changed, and choose their witnesses."""
         kind = state & np.uint8(YOUNG | HOT | SHARED)
         hot = kind == (YOUNG | HOT)
-        self.nr_new[rows] = np.count_nonzero(kind == YOUNG, axis=1)
+        new = kind == YOUNG
+        self.nr_new[rows] = nr_new = np.count_nonzero(new, axis=1)
         self.nr_hot[rows] = nr_hot = np.count_nonzero(hot, axis=1)
         self.nr_known[rows] = np.count_nonzero(kind == (YOUNG | HOT | SHARED), axis=1)
         shared = (state & SHARED) != 0
         self.nr_shared[rows] = np.count_nonzero(shared & ((state & YOUNG) != 0), axis=1)
         waiting = shared & ((state & YOUNG) == 0) & (((state & LEVEL) != 0) | ((state & HOT) == 0))
-        self.uncertain[rows] = (self.nr_new[rows] > 0) | waiting.any(axis=1)
+        self.uncertain[rows] = waiting.any(axis=1)
         start = rng.integers(0, PAGES_A_CHUNK)
-        chosen = (np.roll(hot, -start, axis=1).argmax(axis=1) + start) % PAGES_A_CHUNK
-        self.witness[rows] = np.where(nr_hot > 0, chosen, -1)
+        good = np.where((nr_hot > 0)[:, np.newaxis], hot, new)
+        chosen = (np.roll(good, -start, axis=1).argmax(axis=1) + start) % PAGES_A_CHUNK
+        self.witness[rows] = np.where((nr_hot > 0) | (nr_new > 0), chosen, -1)
 
     def settle(self) -> None:
         """Forget what the first look told: pages may have been young for years."""
         self.state &= ~LEVEL
         self.since[:] = self.now - self.base
+        self.uncertain |= (self.nr_new > 0) | (self.nr_hot > 0) | (self.nr_shared > 0)  # what is young is accessed
         if self.count is not None:
             self.count[:] = 0
 

@@ -204,9 +204,10 @@ class Double:
         assert (pages.nr_new == (young & ~hot & ~shared).sum(axis=1)).all()
         assert (pages.nr_hot == (young & hot & ~shared).sum(axis=1)).all()
         assert (pages.nr_shared == (young & shared).sum(axis=1)).all()
-        assert ((pages.witness >= 0) == (pages.nr_hot > 0)).all()
+        assert ((pages.witness >= 0) == ((pages.nr_hot > 0) | (pages.nr_new > 0))).all()
         for row in np.flatnonzero(pages.witness >= 0).tolist():
-            assert (young & hot & ~shared)[row, pages.witness[row]]
+            good = young & ~shared & (hot if pages.nr_hot[row] else ~hot)
+            assert good[row, pages.witness[row]]
 
 
 @settings(max_examples=300)

@@ -232,13 +232,17 @@ class Pages:
 
         state = (seen & np.uint8(PRESENT | SWAPPED)) | (stays_young * YOUNG) | (now_hot * HOT) | (shared * SHARED)
         if self.count is None:
-            changed = accessed != accessed_before
+            # The age of what was unknown does not begin before something is known of it.
+            found_idle = shared & told & ~accessed & ((old & np.uint8(SHARED | HOT)) != (SHARED | HOT))
+            changed = (accessed != accessed_before) | found_idle
             state |= accessed * _ACCESSED
-            since = self.since[rows]
-            since[changed] = self.now - self.base
-            self.since[rows] = since
         else:
-            state |= old & LEVEL
+            # It is young, and may be known again before this aggregation ends: not as idle as it was in the last one.
+            changed = shared & ~told & ~accessed_before & ((old & SHARED) == 0)
+            state |= (old & LEVEL) | (changed * _ACCESSED)
+        since = self.since[rows]
+        since[changed] = self.now - self.base
+        self.since[rows] = since
         self.state[rows] = state
         self.suspect[rows] = self.witnessed[rows] & ~young[np.arange(len(rows)), self.witness[rows]]
         self._tally(rows, state, rng)

@@ -156,10 +156,10 @@ class World:
     def look(self, targets: Sequence[int], chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Show one chunk at a time."""
         self.looks += 1
-        for place in chunks:
+        for member, chunk in _split(chunks):
             if self._notice(targets):
                 return
-            yield self.processes[targets[members(place)]].seen(int(addresses(place))), np.zeros(1, bool)
+            yield self.processes[targets[member]].seen(chunk), np.zeros(1, bool)
             self._in_the_middle_of("look")
 
     def refused(self, targets: Sequence[int], places: np.ndarray) -> np.ndarray:
@@ -167,9 +167,7 @@ class World:
         self._in_the_middle_of("refused")
         if self._notice([targets[member] for member in np.unique(members(places)).tolist()]):
             return np.zeros(len(places), np.uint8)
-        return np.array(
-            [self.processes[targets[members(place)]].refusal(int(addresses(place))) for place in places], np.uint8
-        )
+        return np.array([self.processes[targets[member]].refusal(one) for member, one in _split(places)], np.uint8)
 
     def make_old(self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Make old what is in `ranges`, process by process."""
@@ -210,6 +208,10 @@ class World:
     def cleanup(self) -> None:
         """Let go."""
         self.let_go = True
+
+
+def _split(places: np.ndarray) -> list[tuple[int, int]]:
+    return list(zip(members(places).tolist(), addresses(places).tolist(), strict=True))
 
 
 def _joined(ranges: list[list[int]], gap: int) -> list[list[int]]:

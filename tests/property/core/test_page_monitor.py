@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -120,7 +121,7 @@ class Run:
                     process.pages[page].young = False
         for event in events[:1]:
             if event.process in alive:
-                self.world.middle = event.step, lambda: self._happens(event, number, phases[event.process])
+                self.world.middle = event.step, partial(self._happens, event, number, phases[event.process])
         self.monitor.step()
         if self.world.middle:  # nothing of the kind was done
             self.world.middle[1]()
@@ -146,7 +147,7 @@ class Run:
         group = self.monitor._group_of(target)
         assert group
         pages, member = group.pages, group.targets.index(target)
-        row = np.flatnonzero(pages.chunks == places_of(member, np.int64(BASE + number // 512 * 512 * PAGE)))
+        row = np.flatnonzero(pages.chunks == places_of(member, np.array([BASE + number // 512 * 512 * PAGE])))
         return not pages.flushed[member] or bool(pages.aged[row].any() or pages.witnessed[row].any())
 
     def _check(self, target: int, number: int, phase: Phase, snapshot: Snapshot) -> None:
@@ -220,7 +221,9 @@ def test_nothing_is_wrong_for_long_of_several(
 ) -> None:
     """The same of each of some that are looked at together, while others of them end or exec in the middle of that."""
     with patch.object(aging, "RETRY_TURNS", 4):
-        run = Run(World([Process(program(), 1 + index % 2) for index in range(len(phases[0]))]), overhead, seed, samples)
+        run = Run(
+            World([Process(program(), 1 + index % 2) for index in range(len(phases[0]))]), overhead, seed, samples
+        )
         for number, each in enumerate(phases):
             run.phase(each, [event for event in events if event.phase == number and event.process < len(each)])
         assert run.monitor.running == any(not process.ended for process in run.world.processes)

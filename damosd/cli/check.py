@@ -68,7 +68,7 @@ def _report(configuration: Configuration, verdict: Verdict) -> dict[str, object]
         "schema": SCHEMA,
         "ok": not configuration.problems,
         "main": str(configuration.main) if configuration.main else None,
-        "targets": [target.name for target in configuration.settings.selection.targets] if configuration.settings else [],
+        "targets": list(configuration.target_names),
         "files": [str(one.path) for one in configuration.files if not one.masked],
         "schemes": [entry.scheme.name for entry in configuration.merged.enabled],
         "mistakes": [as_json(problem) for problem in configuration.problems],

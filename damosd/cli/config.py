@@ -51,12 +51,10 @@ def _report(configuration: Configuration, verdict: Verdict) -> dict[str, object]
     from damosd.config.write import as_data  # noqa: PLC0415  # loads yaml
 
     merged = configuration.merged
-    settings = configuration.settings
+    main = configuration.main
     return {
         "schema": SCHEMA,
-        "main": {"file": str(configuration.main), "targets": [target.name for target in settings.selection.targets]}
-        if settings
-        else None,
+        "main": {"file": str(main), "targets": list(configuration.target_names)} if main else None,
         "files": [
             {"file": str(one.path), "masked": one.masked, "replaces": list(map(str, one.replaces))}
             for one in configuration.files

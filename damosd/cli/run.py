@@ -81,7 +81,6 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     )
     attrs.add_argument(
         "--overhead",
-        default="1%,1%",
         metavar="CPU[,SLOWDOWN[,ALL]]",
         help="what looking at every page may cost: of one CPU for a target, of that target's speed, and of one CPU for"
         " all targets (default 1%%,1%%,5%%)",
@@ -112,7 +111,7 @@ def main(args: argparse.Namespace) -> int:
     attrs = _attrs(args)
     duration_s = _time_us(args.duration, "--duration") / 1e6 if args.duration else math.inf
     intervals_goal = _intervals_goal(args.intervals_goal, attrs)
-    overhead = _overhead(args.overhead)
+    overhead = _overhead(args.overhead, args.resolution)
     schemes, left_out = _schemes(args.scheme)
     # numpy would start a thread per CPU for linear algebra that nothing here does.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -192,9 +191,16 @@ def _attrs(args: argparse.Namespace) -> Attrs:
     )
 
 
-def _overhead(text: str) -> Overhead:
+def _overhead(text: str | None, resolution: str) -> Overhead:
     from damosd.core.pages.budget import TOTAL_CPU, Overhead  # noqa: PLC0415  # not for --help
 
+    if text is None:
+        return Overhead()
+    if resolution == "region":
+        raise UsageError(
+            "--overhead limits looking at every page, which is not done here",
+            hint="add --resolution page or --resolution auto; what regions cost depends on --sample",
+        )
     hint = "the usual one is 1%,1%,5%"
     parts = text.split(",")
     if len(parts) > 3:

@@ -34,6 +34,11 @@ class Configuration:
     problems: tuple[Problem, ...]
     hint: str = ""
 
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The targets of the main file."""
+        return tuple(target.name for target in self.settings.selection.targets) if self.settings else ()
+
 
 def find_configuration(root: Path) -> Configuration:
     """Find and read the main file and the scheme files of the system below `root`; see `locate` and `merge`.

@@ -46,7 +46,7 @@ class Figures:
         self._begun = self._last = time.monotonic()
         self._begun_cpu = self._last_cpu = time.process_time()
 
-    def status(self, passed: int, sample_us: int, snapshot: Snapshot | None, paused: str) -> Status:
+    def status(self, passed: int, sample_us: int, snapshot: Snapshot | None, *, paused: str, resolution: str) -> Status:
         """Return the figures of now, with the working sets of `snapshot`; `paused` tells why nothing is monitored."""
         now, cpu = time.monotonic(), time.process_time()
         percent = _percent(cpu - self._last_cpu, now - self._last)
@@ -63,6 +63,7 @@ class Figures:
             total_cpu_percent=_percent(cpu - self._begun_cpu, now - self._begun),
             own_rss_bytes=process.resident_bytes(f"/proc/{os.getpid()}"),
             dry_run=self._dry_run,
+            resolution=resolution,
         )
 
     def _targets(self, snapshot: Snapshot | None) -> tuple[TargetStatus, ...]:

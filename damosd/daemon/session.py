@@ -235,4 +235,10 @@ class Session:
 
     def status(self) -> Status:
         """Return the figures of this moment; CPU shares are since the last call."""
-        return self._figures.status(self._watching.passed, self._monitor.attrs.sample_us, self._snapshot, self._paused)
+        return self._figures.status(
+            self._watching.passed,
+            self._monitor.attrs.sample_us,
+            self._snapshot,
+            paused=self._paused,
+            resolution=str(self._watching.resolution),
+        )

@@ -12,7 +12,7 @@ import numpy as np
 
 from damosd.access.pagetable import PAGE
 from damosd.core.monitor import Monitor
-from damosd.core.pages.budget import Overhead, intervals_needed
+from damosd.core.pages.budget import Overhead, Spent, intervals_needed
 from damosd.core.pages.monitor import PageMonitor
 from damosd.errors import TargetGoneError, UsageError
 from damosd.linux import process
@@ -80,6 +80,7 @@ class Watching:
         self._look_ns = _LOOK_NS
         self._before = 0
         self._told: dict[int, int] = {}
+        self._spent: list[Spent] = [Spent() for _ in pids]
         self._pages: VaddrPages | None = None
         self._regions: Vaddr | None = None
         if resolution is Resolution.REGION:
@@ -133,15 +134,18 @@ class Watching:
         return self._before + self.monitor.passed
 
     def costs(self) -> Sequence[Cost]:
-        """Return what each target has cost, while every page is looked at."""
-        return self.monitor.costs() if isinstance(self.monitor, PageMonitor) else ()
+        """Return what each target has cost, while every page is looked at: by all monitors of pages until now."""
+        now = self.monitor.costs() if isinstance(self.monitor, PageMonitor) else ()
+        return [replace(cost, total=cost.total.plus(before)) for cost, before in zip(now, self._spent, strict=False)]
 
     def take_decisions(self) -> Iterator[tuple[int, str]]:
         """Yield the pid of each target whose budget limits it by half, or twice, as much as when last told, and how."""
-        for pidfd, cost in zip(self.operations.pidfds, self.costs(), strict=False):
+        for target, cost in enumerate(self.costs()):
+            pidfd = self.operations.pidfds[target]
             now = cost.every * cost.pace.rotation
             before = self._told.get(pidfd.pid, 1)
-            if cost.total.read_ns and (now >= 2 * before or 2 * now <= before):
+            alive = self.operations.target_valid(target)
+            if alive and cost.total.read_ns and (now >= 2 * before or 2 * now <= before):
                 self._told[pidfd.pid] = now
                 yield pidfd.pid, cost.reason or "it is not limited any more"
 
@@ -163,6 +167,7 @@ class Watching:
 
     def _change(self, resolution: Resolution, why: str) -> None:
         known = self.monitor.snapshot()
+        self._spent = [cost.total for cost in self.costs()] or self._spent
         self._before += self.monitor.passed
         self.resolution = resolution
         self._choose_operations()
@@ -174,9 +179,10 @@ class Watching:
 
     def _learn(self, monitor: PageMonitor) -> None:
         """Take over what a page has really taken."""
-        known = [(cost.look_ns, size) for cost, size in zip(monitor.costs(), self._sizes(), strict=True) if size]
-        took, pages = sum(one for one, _ in known), sum(size for _, size in known)
-        if took and pages:
+        costs = zip(monitor.costs(), self._sizes(), strict=True)
+        known = [(cost.look_ns, size) for cost, size in costs if size and cost.look_ns]
+        if known:
+            took, pages = (sum(column) for column in zip(*known, strict=True))
             self._look_ns = took / pages
 
     def _fits(self, part: float) -> bool:

@@ -102,7 +102,8 @@ class Status:
 
     `elapsed_s` since the start; `passed` sampling intervals, now of `sample_us` each; `paused` tells why monitoring
     stands still, or is empty; `cpu_percent` of one CPU that damosd itself took since
-    the last status, `total_cpu_percent` since the start; `own_rss_bytes` of damosd.
+    the last status, `total_cpu_percent` since the start; `own_rss_bytes` of damosd. `resolution` is what is looked at
+    now, region or page.
     """
 
     elapsed_s: float
@@ -115,6 +116,7 @@ class Status:
     total_cpu_percent: float
     own_rss_bytes: int
     dry_run: bool
+    resolution: str = "region"
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ def test_auto_goes_to_regions_and_back_and_knows_what_it_knew(touched: Any, monk
         step(watch, 2)
         assert not watch.reconsider()
         assert bytes_in(watch.monitor.snapshot(), touched, accessed=False, age=5) == 48 * MIB
+        spent_ns = watch.costs()[0].total.read_ns
         watch._overhead = Overhead(1e-9, 1, 1e-9)
         assert watch.reconsider()
         assert not isinstance(watch.monitor, PageMonitor)
@@ -114,6 +115,7 @@ def test_auto_goes_to_regions_and_back_and_knows_what_it_knew(touched: Any, monk
         assert bytes_in(watch.monitor.snapshot(), touched, accessed=False, age=8) > 40 * MIB
         assert bytes_in(watch.monitor.snapshot(), touched, accessed=True) == 16 * MIB
         assert told == [Resolution.REGION, Resolution.PAGE]
+        assert watch.costs()[0].total.read_ns > spent_ns > 0
     finally:
         watch.monitor.stop()
         watch.close()
@@ -143,6 +145,7 @@ def test_what_the_overhead_limits_is_logged(touched: Any) -> None:
     options = ("--resolution", "page", "--aggr", "100ms", "--overhead", "0.1%,50%", "--duration", "3s", "--json")
     outcome = run("--pid", touched.victim.pid, *options)
     cost = events(outcome)[-1]["last"]["targets"][0]["cost"]
+    assert events(outcome)[-1]["last"]["resolution"] == "page"
     assert cost["every"] > 1
     assert "ms of CPU time" in cost["limited"]
     assert f"event=overhead pid={touched.victim.pid}" in outcome.stderr
@@ -156,10 +159,11 @@ def test_what_the_overhead_limits_is_logged(touched: Any) -> None:
         (["--overhead", "1%,2%,3%,4%"], "CPU,SLOWDOWN,ALL"),
         (["--sample", "10ms", "--aggr", "1s"], "too many"),
         (["--intervals-goal"], "not tuned"),
+        (["--resolution", "region", "--overhead", "1%"], "every page"),
     ],
 )
 def test_what_makes_no_sense_for_pages(victim: Victim, options: list[str], wrong: str) -> None:
-    """Said before anything is done, with what to give instead."""
+    """Said before anything is done, with what to give instead; nor an overhead for regions, which keep to none."""
     outcome = run("--pid", victim.pid, "--resolution", "page", *options)
     assert outcome.returncode == 2
     assert wrong in outcome.stderr

@@ -109,6 +109,7 @@ def look(page: Page, seen: Seen, case: Case, answer: Answer, now: int) -> bool:
 
 def _look_at_shared(page: Page, case: Case, now: int, *, touched: bool) -> None:
     was_young, page.young = page.young, page.seen.young
+    known_before = page.known
     if page.young:
         page.known |= touched or not was_young
         accessed = True
@@ -120,6 +121,8 @@ def _look_at_shared(page: Page, case: Case, now: int, *, touched: bool) -> None:
         accessed = False
     if page.known:
         page.tell(int(accessed), now)
+    if page.known and not (known_before or accessed):
+        page.since = now  # before that, nothing was known
 
 
 @dataclass(slots=True)
@@ -143,10 +146,12 @@ class Chunk:
             if not (self.huge and number)
         }
         for number, page in self.pages.items():
-            told = page.level, page.since
+            told, was_shared = (page.level, page.since), page.shared
             elsewhere |= look(page, seen[number], cases[number], answers[0 if self.huge else number], now)
             if count:
                 page.level, page.since = told
+                if page.unknown and not was_shared:
+                    page.tell(max(page.level, 1), now)  # it is young
                 page.count += page.young
         return elsewhere
 

@@ -41,6 +41,14 @@ class Pace:
     witness: int = 1
     most_pages: int = 1 << 62
 
+    def slower(self, other: Pace) -> Pace:
+        """Return what is limited as much as by either."""
+        return Pace(
+            max(self.rotation, other.rotation),
+            max(self.witness, other.witness),
+            min(self.most_pages, other.most_pages),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

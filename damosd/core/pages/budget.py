@@ -8,7 +8,7 @@ how often what is hot is made old. Pure: times come in from outside.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from damosd.core.pages.aging import Pace
@@ -103,6 +103,12 @@ class Spent:
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
+    def plus(self, other: Spent) -> Spent:
+        """Return what two rounds took."""
+        both = replace(self)
+        both.add(other)
+        return both
+
     def add_share(self, other: Spent, share: float) -> None:
         """Add a part of the time that another round took."""
         self.read_ns += int(other.read_ns * share)
@@ -148,6 +154,15 @@ class Budget:
         guess = spent.nr_pages * _PAGE_NS + spent.nr_ranges * _RANGE_NS + spent.nr_asked * _ASK_NS
         if guess > 50 * _RANGE_NS:
             self._scale = 0.75 * self._scale + 0.25 * spent.making_old_ns / guess
+
+    def anew(self) -> Budget:
+        """Return one that learns anew what looks take, and limits as this does until then."""
+        return replace(self, look_ns=0.0, round_ns=0.0)
+
+    def joined(self, other: Budget) -> Budget:
+        """Return that of all targets of two, which limits as much as either and learns anew what looks take."""
+        most = max(self, other, key=lambda one: (one.every, one.pace.rotation, one.pace.witness))
+        return replace(most.anew(), pace=self.pace.slower(other.pace))
 
     def plan(self, overhead: Overhead, cpu: float, sample_ns: int, looks: int, hot: Hot) -> None:
         """Decide on the next round, with `cpu` of one CPU to spend; `looks`: how many there have been."""

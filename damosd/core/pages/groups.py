@@ -47,7 +47,7 @@ class Group:
     """Targets, in the order of their places in `pages`, each with what it has cost and how often flushing failed.
 
     `next_look` is in sampling intervals, `interval` the last aggregation interval that has ended, and `looks` are since
-    then; `skipped` those that were left out in a row since all sleep; `snapshots_ns` were spent since the last look.
+    then; `skipped` those that were left out in a row since all sleep; `between` was spent since the last look.
     """
 
     targets: list[int]
@@ -56,7 +56,7 @@ class Group:
     next_look: int = 0
     looks: int = 0
     skipped: int = 0
-    snapshots_ns: int = 0
+    between: Spent = field(default_factory=Spent)
     budget: Budget = field(default_factory=Budget)
 
     def __post_init__(self) -> None:
@@ -74,6 +74,7 @@ class Group:
         """Return a group of that target alone, which is no longer here."""
         member = self.targets.index(target)
         alone = Group([target], self.pages.taken_out(member), self.interval, self.next_look, self.looks)
+        alone.budget = self.budget.anew()
         alone.totals = [self.totals.pop(member)]
         alone.flushes = self.flushes[member : member + 1]
         self.flushes = np.delete(self.flushes, member)
@@ -82,9 +83,12 @@ class Group:
 
     def grown(self) -> list[int]:
         """Return which targets are too large to be looked at together with others."""
-        if len(self) == 1:
-            return []
-        return [self.targets[member] for member in np.flatnonzero(self.chunks() > _GROWN).tolist()]
+        large = [self.targets[member] for member in np.flatnonzero(self.chunks() > _GROWN).tolist()]
+        return large if len(large) < len(self) else large[:-1]  # the last one stays, alone
+
+    def allowed(self, cpu: float) -> float:
+        """Return what all may take, so that none takes more than `cpu` by its share."""
+        return cpu * max(len(self.pages), 1) / max(int(self.chunks().max()), 1)
 
     def may_join(self) -> bool:
         """Tell whether its targets are small, and there may be more of them."""
@@ -102,7 +106,9 @@ class Group:
         self.targets += other.targets
         self.totals += other.totals
         self.flushes = np.concatenate((self.flushes, other.flushes))
-        self.budget = Budget()  # together they take much less
+        self.skipped = max(self.skipped, other.skipped)
+        self.between.add(other.between)
+        self.budget = self.budget.joined(other.budget)  # what they take is learned anew: together it is much less
 
     def note(self, spent: Spent, choice: Choice | None, nr_ranges: np.ndarray | None) -> None:
         """Learn what a look has taken; `choice` was made old, in so many ranges of each target (int64)."""
@@ -131,8 +137,9 @@ class Group:
     def costs(self) -> list[Cost]:
         """Return what each target costs."""
         budget, shares = self.budget, (self.chunks() / max(len(self.pages), 1)).tolist()
+        together = f"; {len(self)} targets are looked at together" if budget.reason and len(self) > 1 else ""
         return [
-            Cost(total, budget.look_ns * share, budget.every, budget.pace, budget.reason)
+            Cost(total, budget.look_ns * share, budget.every, budget.pace, budget.reason + together)
             for total, share in zip(self.totals, shares, strict=True)
         ]
 

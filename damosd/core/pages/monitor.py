@@ -26,7 +26,7 @@ from damosd.core.snapshot import Snapshot
 from damosd.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from damosd.core.attrs import Attrs
     from damosd.core.operations import Acted, SchemeRunner
@@ -76,7 +76,9 @@ class PageMonitor:
         self._callbacks = callbacks or Callbacks()
         self._known = known
         self._groups: list[Group] = []
+        self._ended: dict[int, Spent] = {}
         self._next_step = 0
+        self._published = 0
 
     @property
     def interval_us(self) -> int:
@@ -84,9 +86,11 @@ class PageMonitor:
         return max(self._next_step - self.passed, 1) * self.attrs.sample_us
 
     def costs(self) -> list[Cost]:
-        """Return what each target has cost, and what follows from that."""
+        """Return what each target has cost, and what follows from that; of those that have ended, until then."""
+        of = {target: Cost(spent, 0.0, 1, Budget().pace, "") for target, spent in self._ended.items()}
+        for group in self._groups:
+            of.update(zip(group.targets, group.costs(), strict=True))
         nothing = Cost(Spent(), 0.0, 1, Budget().pace, "")
-        of = {target: cost for group in self._groups for target, cost in zip(group.targets, group.costs(), strict=True)}
         return [of.get(target, nothing) for target in range(self._operations.nr_targets)]
 
     def pages(self, target: int) -> Pages:
@@ -129,11 +133,10 @@ class PageMonitor:
 
         Stops by itself when no target is left. Raises what a callback raised, after it has stopped.
         """
-        before = self.passed
         self.passed = max(self._next_step, self.passed + 1)
         looked = self._look_at_due()
         call_or_stop(self, self._callbacks.after_sampling)
-        self._publish(aggregated=self._interval() > self._interval(before) and looked)
+        self._publish(looked=looked)
         if self.running:
             self.stop_without_targets()
             self._schedule()
@@ -149,9 +152,9 @@ class PageMonitor:
         if self.running and not any(map(self._operations.target_valid, range(self._operations.nr_targets))):
             self.stop()
 
-    def _interval(self, passed: int | None = None) -> int:
-        """Return in which aggregation interval we are, or were when so many sampling intervals had passed."""
-        return (self.passed if passed is None else passed) // self.attrs.aggr_samples
+    def _interval(self) -> int:
+        """Return in which aggregation interval we are."""
+        return self.passed // self.attrs.aggr_samples
 
     def _fresh(self, target: int) -> Group:
         pages = Pages(self.attrs.aggr_samples)
@@ -169,8 +172,8 @@ class PageMonitor:
     def _look(self, group: Group) -> None:
         pages, operations = group.pages, self._operations
         pages.advance(self._interval())
-        spent, last_ns = Spent(compute_ns=group.snapshots_ns), self._cpu_ns()
-        group.snapshots_ns = 0
+        spent, last_ns = group.between, self._cpu_ns()
+        group.between = Spent()
 
         def lap() -> int:
             nonlocal last_ns
@@ -185,6 +188,8 @@ class PageMonitor:
             group.skipped = 0
             if not self._see(group, spent, lap):
                 group.next_look = self.passed + 1
+                group.skipped = _ASLEEP_LOOKS  # what was not seen has to be next time, also when all sleep by then
+                group.between = spent
                 return
         if pages.looks:
             group.looks += 1
@@ -194,12 +199,16 @@ class PageMonitor:
         choice, nr_ranges = self._make_old(group, spent, lap) if not group.skipped else (None, None)
         group.note(spent, choice, nr_ranges)
         self._aggregate(group)
+        if changed := operations.take_changed():
+            pages.not_made_old(len(pages))
+            self._begin_anew(changed)
 
     def _see(self, group: Group, spent: Spent, lap: Callable[[], int]) -> bool:
         """Take what is to be seen now of all pages; tell whether that was all of the targets that are left."""
         pages, operations = group.pages, self._operations
         chunks = operations.chunks(group.targets)
-        while self._begin_changed_anew():
+        while changed := operations.take_changed():
+            self._begin_anew(changed)
             if not group.targets:
                 return False
             chunks = operations.chunks(group.targets)
@@ -220,12 +229,15 @@ class PageMonitor:
             first += len(seen)
             spent.compute_ns += lap()
         spent.read_ns += lap()
-        pages.take_no_more(first)
-        return not self._begin_changed_anew()
+        changed = operations.take_changed()
+        complete = first == len(pages) and not changed
+        if not complete:
+            pages.take_no_more(first)
+        self._begin_anew(changed)
+        return complete
 
-    def _begin_changed_anew(self) -> bool:
-        """Forget what was known of targets that have changed; tell whether there were any."""
-        changed = self._operations.take_changed()
+    def _begin_anew(self, changed: Sequence[int]) -> None:
+        """Forget what was known of targets that have changed."""
         for target in changed:
             if not (group := self._group_of(target)):
                 continue
@@ -236,7 +248,8 @@ class PageMonitor:
                 fresh = self._fresh(target)
                 fresh.totals, fresh.next_look = before.totals, self.passed + 1
                 self._groups.append(fresh)
-        return bool(changed)
+            else:
+                self._ended[target] = before.totals[0]
 
     @staticmethod
     def _unsettled(pages: Pages) -> bool:
@@ -286,7 +299,7 @@ class PageMonitor:
         if not self.running or not self._groups:
             return
         sample_ns = self.attrs.sample_us * 1000
-        allowed = [self.overhead.cpu * len(group) for group in self._groups]
+        allowed = [group.allowed(self.overhead.cpu) for group in self._groups]
         needs = [min(group.budget.round_ns / sample_ns, cpu) for group, cpu in zip(self._groups, allowed, strict=True)]
         most = self.overhead.total_cpu / sum(needs) if sum(needs) > self.overhead.total_cpu else None
         if most is not None:
@@ -300,9 +313,15 @@ class PageMonitor:
         if self._schemes is not None:
             self._next_step = max(min(self._next_step, self._schemes.next_due()), self.passed + 1)
 
-    def _publish(self, *, aggregated: bool) -> None:
-        """Hand a snapshot to those who wait for one: the callback for aggregations, and schemes that are due."""
+    def _publish(self, *, looked: bool) -> None:
+        """Hand a snapshot to those who wait for one: the callback for aggregations, and schemes that are due.
+
+        An aggregation is told with the first look after its end.
+        """
         due = self._schemes is not None and self.passed >= self._schemes.next_due()
+        aggregated = looked and self._interval() > self._published
+        if aggregated:
+            self._published = self._interval()
         told = self._callbacks.after_aggregation if aggregated else None
         if not (due or told) or not self.running:
             return
@@ -330,7 +349,7 @@ class PageMonitor:
             group.pages.advance(self._interval())
             parts.append(runs(group.pages))
             targets.append(np.array(group.targets, np.int64)[members(parts[-1].start)])
-            group.snapshots_ns += self._cpu_ns() - begun_ns
+            group.between.compute_ns += self._cpu_ns() - begun_ns
         target = np.concatenate(targets)
         order = np.argsort(target, kind="stable") if (target[1:] < target[:-1]).any() else slice(None)
 

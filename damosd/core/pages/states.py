@@ -151,7 +151,10 @@ class Pages:
         self.chunks = places_of(self.member, chunks)
 
     def join(self, other: Pages) -> None:
-        """Take in what `other` knows at the same time: its address spaces come behind those that there are."""
+        """Take in what `other` knows: its address spaces come behind those that there are."""
+        now = max(self.now, other.now)
+        self.advance(now)
+        other.advance(now)
         self._rebase()
         other._rebase()
         member = other.member + self.nr_members
@@ -200,9 +203,17 @@ class Pages:
             self.count[rows] += (self.state[rows] & YOUNG) >> np.uint8(5)
 
     def take_no_more(self, first: int) -> None:
-        """End a look before the chunks from `first` on: what was taken is not judged by what was made old before."""
-        if first < len(self):
-            self.aged[:first], self.witnessed[:first] = Aged.NONE, False
+        """End a look before the chunks from `first` on, which does not count: all will be looked at again.
+
+        What was taken is not judged a second time by what was made old before.
+        """
+        self.not_made_old(first)
+        if self.count is not None:
+            self.count[:first] -= (self.state[:first] & YOUNG) >> np.uint8(5)
+
+    def not_made_old(self, first: int) -> None:
+        """Do not judge the chunks before `first` by what was to be made old: it is not known whether it was."""
+        self.aged[:first], self.witnessed[:first] = Aged.NONE, False
 
     def _decide(
         self,
@@ -236,13 +247,17 @@ class Pages:
 
         state = (seen & np.uint8(PRESENT | SWAPPED)) | (stays_young * YOUNG) | (now_hot * HOT) | (shared * SHARED)
         if self.count is None:
-            changed = accessed != accessed_before
+            # The age of what was unknown does not begin before something is known of it.
+            found_idle = shared & told & ~accessed & ((old & np.uint8(SHARED | HOT)) != (SHARED | HOT))
+            changed = (accessed != accessed_before) | found_idle
             state |= accessed * _ACCESSED
-            since = self.since[rows]
-            since[changed] = self.now - self.base
-            self.since[rows] = since
         else:
-            state |= old & LEVEL
+            # It is young, and may be known again before this aggregation ends: not as idle as it was in the last one.
+            changed = shared & ~told & ~accessed_before & ((old & SHARED) == 0)
+            state |= (old & LEVEL) | (changed * _ACCESSED)
+        since = self.since[rows]
+        since[changed] = self.now - self.base
+        self.since[rows] = since
         self.state[rows] = state
         self.suspect[rows] = self.witnessed[rows] & ~young[np.arange(len(rows)), self.witness[rows]]
         self._tally(rows, state, rng)

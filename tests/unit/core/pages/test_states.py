@@ -157,7 +157,20 @@ def test_a_shared_page_of_which_nothing_was_ever_known() -> None:
     page = OnePage(TOUCHED)
     assert page.look(TOUCHED, TOGETHER, then="cleared") == (0, 1, False)
     assert page.look(OLD) == (0, 2, False)
-    assert page.look(OLD) == (0, 3, True)
+    assert page.look(OLD) == (0, 0, True)
+    assert page.look(OLD) == (0, 1, True)
+
+
+def test_a_page_is_not_idle_while_it_is_unknown() -> None:
+    """However long it was idle before, and whenever in an aggregation something is known of it again."""
+    page = OnePage(samples=4)
+    for _ in range(2):
+        for _ in range(4):
+            page.look(OLD)
+        page.pages.aggregate(4)
+    assert page.look(TOUCHED) == (0, 9, True)
+    page.look(TOUCHED, TOGETHER, then="cleared")
+    assert page.look(TOUCHED, TOGETHER)[::2] == (1, True)
 
 
 def test_a_page_that_nothing_makes_old_is_not_taken_to_be_touched() -> None:

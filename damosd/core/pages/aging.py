@@ -4,7 +4,7 @@
 A hot page that is made old costs the target, which has to set the bit again, so hot chunks are made old whole once in
 `Pace.rotation` rounds only. In between each has a witness, one young page: as long as that is touched again, the rest
 is taken to be hot as well; once it is not, the chunk is made old whole, and its neighbours, too. Where that is so of
-most witnesses of some MiB, all of them are: what was used together often goes idle together.
+half the witnesses of some ten or hundred MiB, all there are: what was used together often goes idle together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 ROUND = 256 << 16
 """What `Pages.hand` and `Pages.witness_hand` go round: a chunk's place is its `turn`, shifted as far."""
 _HALF = 0.5
-_TOGETHER = 16 * CHUNK
+_TOGETHER = 16, 64, 256
+"""Chunks in the areas whose witnesses are looked at together."""
 RETRY_TURNS = 64
 """In how many rounds it is found out anew which hot pages can be made old: processes fork and end."""
 
@@ -93,10 +94,13 @@ def _going_idle(pages: Pages) -> np.ndarray:
     """Tell which chunks lie where at least half of those witnesses were idle that had been made old: bool."""
     if not pages.suspect.any():
         return pages.suspect
-    places = pages.chunks // _TOGETHER
-    part = np.append(0, np.cumsum(places[1:] != places[:-1]))
-    nr_idle, nr_asked = (np.bincount(part, which) for which in (pages.suspect, pages.witnessed))
-    return ((nr_idle > 0) & (2 * nr_idle >= nr_asked))[part]
+    idle = np.zeros(len(pages), bool)
+    for nr_chunks in _TOGETHER:
+        places = pages.chunks // (nr_chunks * CHUNK)
+        part = np.append(0, np.cumsum(places[1:] != places[:-1]))
+        nr_idle, nr_asked = (np.bincount(part, which) for which in (pages.suspect, pages.witnessed))
+        idle |= ((nr_idle > 0) & (2 * nr_idle >= nr_asked))[part]
+    return idle
 
 
 def _moved(hand: int, looks: int, turn: np.ndarray) -> tuple[np.ndarray, int]:

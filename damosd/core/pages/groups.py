@@ -14,11 +14,13 @@ import numpy as np
 
 from damosd.core.pages.budget import Budget, Hot, Spent
 from damosd.core.pages.places import MAX_MEMBERS
+from damosd.core.pages.regions import borders, runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from damosd.core.pages.aging import Choice, Pace
+    from damosd.core.pages.regions import Runs
     from damosd.core.pages.states import Pages
 
 _SETTLED = 3
@@ -62,9 +64,20 @@ class Group:
     def __post_init__(self) -> None:
         self.totals = [Spent() for _ in self.targets]
         self.flushes = np.zeros(len(self.targets), np.int64)
+        self._borders: np.ndarray | None = None  # while all sleep, finding them anew would be most of the work
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def runs(self) -> Runs:
+        """Return the regions of all targets, as places."""
+        if self._borders is None:
+            self._borders = borders(self.pages)
+        return runs(self.pages, self._borders)
+
+    def changed(self) -> None:
+        """Take note that the pages have changed, or may have, in more than their age."""
+        self._borders = None
 
     def chunks(self) -> np.ndarray:
         """Return how many chunks each target has: int64."""
@@ -72,6 +85,7 @@ class Group:
 
     def take_out(self, target: int) -> Group:
         """Return a group of that target alone, which is no longer here."""
+        self.changed()
         member = self.targets.index(target)
         alone = Group([target], self.pages.taken_out(member), self.interval, self.next_look, self.looks)
         alone.budget = self.budget.anew()
@@ -102,6 +116,7 @@ class Group:
 
     def join(self, other: Group) -> None:
         """Look at the targets of another group together with these from now on."""
+        self.changed()
         self.pages.join(other.pages)
         self.targets += other.targets
         self.totals += other.totals

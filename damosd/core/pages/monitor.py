@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MAX_SAMPLES = 20
 _LEAST_CPU = 1e-9
 _MOST_FLUSHES = 3
-_ASLEEP_LOOKS = 10
+_ASLEEP_LOOKS = 20
 """Also what sleeps is looked at once in so many rounds: others may share its memory, or take it away."""
 
 
@@ -186,6 +186,7 @@ class PageMonitor:
             group.skipped += 1
         else:
             group.skipped = 0
+            group.changed()
             if not self._see(group, spent, lap):
                 group.next_look = self.passed + 1
                 group.skipped = _ASLEEP_LOOKS  # what was not seen has to be next time, also when all sleep by then
@@ -292,6 +293,8 @@ class PageMonitor:
         """End an aggregation interval once it is over."""
         if self._interval() > group.interval:
             group.pages.aggregate(group.looks)
+            if group.pages.samples > 1:
+                group.changed()
             group.interval, group.looks = self._interval(), 0
 
     def _schedule(self) -> None:
@@ -339,6 +342,7 @@ class PageMonitor:
             mine = which & (target == one)
             if group := self._group_of(one):
                 member = group.targets.index(one)
+                group.changed()
                 begin_anew(group.pages, places_of(member, start[mine]), places_of(member, end[mine]))
 
     def snapshot(self) -> Snapshot:
@@ -347,7 +351,7 @@ class PageMonitor:
         for group in self._groups:
             begun_ns = self._cpu_ns()
             group.pages.advance(self._interval())
-            parts.append(runs(group.pages))
+            parts.append(group.runs())
             targets.append(np.array(group.targets, np.int64)[members(parts[-1].start)])
             group.between.compute_ns += self._cpu_ns() - begun_ns
         target = np.concatenate(targets)

@@ -46,13 +46,17 @@ def rounded(ages: np.ndarray) -> np.ndarray:
     return ages >> shift << shift
 
 
-def runs(pages: Pages) -> Runs:
-    """Return the regions of `pages`. What is not observed has the accesses and the age that were known last."""
+def runs(pages: Pages, first: np.ndarray | None = None) -> Runs:
+    """Return the regions of `pages`. What is not observed has the accesses and the age that were known last.
+
+    `first` is what `borders` returned since the pages changed last.
+    """
     count = len(pages) * PAGES_A_CHUNK
     if not count:
         nothing = np.zeros(0, np.int64)
         return Runs(nothing, nothing, nothing, nothing, np.zeros(0, bool))
-    first = _borders(pages)
+    if first is None:
+        first = borders(pages)
     key, since = _keys(pages.state.reshape(-1)[first]), pages.since.reshape(-1)[first]
     age = rounded(pages.ages(since))
     start = _address(pages, first)
@@ -78,7 +82,7 @@ def _keys(state: np.ndarray) -> np.ndarray:
     return keys
 
 
-def _borders(pages: Pages) -> np.ndarray:
+def borders(pages: Pages) -> np.ndarray:
     """Return where pages begin that may differ from the one before: int64, sorted. All chunks are among them."""
     mixed = np.flatnonzero(~(_alike(pages.state) & _alike(pages.since)))
     key, since = _keys(pages.state[mixed]), pages.since[mixed]

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from damosd.core.attrs import Attrs
+from damosd.core.monitor import Callbacks
+from damosd.core.operations import Acted
 from damosd.core.pages.budget import Overhead
 from damosd.core.pages.monitor import PageMonitor
 from damosd.core.pages.places import places_of
@@ -17,6 +19,8 @@ from damosd.core.pages.states import PRESENT, YOUNG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from damosd.core.snapshot import Snapshot
 
 CHUNK = 2 << 20
 MS = 1_000_000
@@ -110,3 +114,62 @@ def test_a_target_that_is_large_does_not_slow_down_those_that_are_small() -> Non
     assert cpu <= 0.013
     assert targets.looks[1] == targets.looks[2] == pytest.approx(300, abs=1)
     assert targets.looks[0] * 0.1 <= 0.0101 * 300
+
+
+class Asleep(Costly):
+    """One target of one chunk that does not run, none of whose pages is young."""
+
+    def __init__(self) -> None:
+        super().__init__([0], [1])
+
+    def look(self, targets: Sequence[int], chunks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Show that all is there."""
+        self.looks.update(targets)
+        yield np.full((len(chunks), 512), PRESENT, np.uint8), np.zeros(len(chunks), bool)
+
+    def has_run(self, target: int) -> bool:
+        """Return that it has not."""
+        del target
+        return False
+
+
+class OnHalf:
+    """A scheme that acts once, in interval `when`, on the first half of the only region."""
+
+    def __init__(self, when: int) -> None:
+        self._when = when
+
+    def next_due(self) -> int:
+        """Return when."""
+        return self._when
+
+    def apply(self, snapshot: Snapshot) -> Acted:
+        """Act on it."""
+        self._when = 1 << 30
+        (start,), (end,) = snapshot.start, snapshot.end
+        return Acted(np.zeros(2, np.int64), np.array([start, (start + end) // 2]), np.array([True, False]))
+
+    def reschedule(self, passed: int, attrs: Attrs) -> None:
+        """Do not."""
+        raise AssertionError((passed, attrs))
+
+
+def test_ages_go_on_and_begin_anew_while_a_target_sleeps() -> None:
+    """It is not looked at meanwhile, and what is known of it is still told as of now."""
+    targets, told = Asleep(), []
+    monitor = PageMonitor(
+        Attrs(sample_us=1_000_000, aggr_us=1_000_000),
+        targets,
+        np.random.default_rng(1),
+        lambda: 0,
+        schemes=OnHalf(6),
+        callbacks=Callbacks(after_aggregation=told.append),
+    )
+    monitor.start()
+    for _ in range(10):
+        monitor.step()
+    assert targets.looks[0] < 4
+    assert [snapshot.age.tolist() for snapshot in told] == [
+        *([n] for n in range(1, 7)),
+        *([n, n + 6] for n in range(1, 5)),
+    ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FOR_LOOKS = 0.8
 """Looks may take this part of the budget for CPU time, so that something is left for making old."""
-_SPARE = 0.9
+_SPARE = 0.85
 """What is planned, of what is allowed: costs vary."""
 _FOR_WITNESSES, _FOR_ROTATION, _FOR_UNPROVEN = 0.3, 0.4, 0.3
 """How the rest is shared out."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _CHUNKS_AT_ONCE = 256
 _PAGES_AT_ONCE = 16384
 _TRIES = 3
+_MANY_SHARING = 10
+"""More targets than that have the shares of so many in what making shared pages old may take."""
 _NOTHING = np.zeros(0, np.int64)
 _NO_RANGES = np.zeros((0, 2), np.int64)
 
@@ -173,7 +175,8 @@ class VaddrPages(Processes):
         except TargetGoneError:
             return False
         ended = time.monotonic()
-        self._next_shared_aging[target] = ended + (ended - begun) / (SHARED_AGING_CPU * part)
+        cpu = SHARED_AGING_CPU * part * min(_MANY_SHARING / self.nr_targets, 1)
+        self._next_shared_aging[target] = ended + (ended - begun) / cpu
         return True
 
     @contextmanager

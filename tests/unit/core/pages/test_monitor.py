@@ -156,7 +156,8 @@ class OnHalf:
 
 def test_ages_go_on_and_begin_anew_while_a_target_sleeps() -> None:
     """It is not looked at meanwhile, and what is known of it is still told as of now."""
-    targets, told = Asleep(), []
+    targets = Asleep()
+    told: list[Snapshot] = []
     monitor = PageMonitor(
         Attrs(sample_us=1_000_000, aggr_us=1_000_000),
         targets,

@@ -96,6 +96,7 @@ _SEGMENT = np.dtype(
     + [(name, np.uint32) for name in ("tgid", "count", "status", "nr_vectors")]
     + [("bytes", np.uint64), ("nr_shared", np.uint32), ("unused", np.uint32)]
 )
+_IDENTITY = ("task", "start_boottime", "exec_id", "tgid")
 _STATE = np.dtype((np.uint32, (4,)))
 UNSEEN = 2
 """The column of `PageTables.states` after the two counts."""
@@ -127,7 +128,7 @@ class Spaces:
     def __init__(self, spaces: Sequence[Space]) -> None:
         self.pidfds = [space.pidfd for space in spaces]
         self.records = np.zeros(len(spaces), _SEGMENT)
-        for name in ("task", "start_boottime", "exec_id", "tgid"):
+        for name in _IDENTITY:
             self.records[name] = [getattr(space, name) for space in spaces]
 
     @classmethod
@@ -256,7 +257,9 @@ class PageTables:
 
     def set_spaces(self, spaces: Sequence[Space]) -> None:
         """Say whose the samples of a round are, in their order; `segments["count"]` tells how many are each one's."""
-        self.segments[: len(spaces)] = Spaces(spaces).records
+        records = Spaces(spaces).records
+        for name in _IDENTITY:
+            self.segments[name][: len(spaces)] = records[name]
         self.request.nr_segments = len(spaces)
 
     def probe(self) -> tuple[int, int, int, int]:

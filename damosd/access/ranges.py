@@ -104,10 +104,11 @@ def whole(pieces: Pieces, size: int) -> Pieces:
 def batches(ranges: np.ndarray, limit: int) -> list[np.ndarray]:
     """Cut `ranges` into lists of less than twice `limit` bytes each, in order; no range in them is over `limit`.
 
-    Ranges are cut at multiples of `limit` only: where that is a multiple of 2 MiB, never inside a huge page.
+    Ranges are cut at multiples of `limit` only: where that is a multiple of 2 MiB, never inside a huge page. They are
+    the caller's, to change as he likes.
     """
     if len(ranges) and (ranges[:, 1] - ranges[:, 0]).sum() <= limit:
-        return [ranges]
+        return [ranges.copy()]
     first = ranges[:, 0] // limit
     count = (ranges[:, 1] - 1) // limit - first + 1
     index = np.repeat(np.arange(len(ranges)), count)

@@ -50,6 +50,7 @@ def test_batches_hold_everything_in_order_and_never_too_much(table: np.ndarray, 
     """Put together the batches are the ranges again; each is below twice the limit, each range within it."""
     limit = limit_pages * 4096
     cut = batches(table, limit)
+    assert not any(np.shares_memory(one, table) for one in cut)
     together = np.concatenate(cut) if cut else ranges([])
     assert pages_in(together) == pages_in(table)
     assert (together[:, 1] - together[:, 0]).sum() == (table[:, 1] - table[:, 0]).sum()

@@ -14,15 +14,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_KHUGEPAGED = _ENABLED.parent / "khugepaged/defrag"
 
 
 @contextmanager
 def thp_mode(wanted: str) -> Iterator[None]:
     """Set `always`, `madvise` or `never` within, and what it was before after, also on Ctrl-C and SIGTERM."""
-    before = thp.parse_choice(_ENABLED.read_text())
+    with _setting(_ENABLED, wanted, before=thp.parse_choice(_ENABLED.read_text())):
+        yield
+
+
+@contextmanager
+def khugepaged_off() -> Iterator[None]:
+    """Let the kernel's thread make no huge pages within; after, what it did before, also on Ctrl-C and SIGTERM."""
+    with _setting(_KHUGEPAGED, "0", before=_KHUGEPAGED.read_text()):
+        yield
+
+
+@contextmanager
+def _setting(path: Path, wanted: str, *, before: str) -> Iterator[None]:
     with unwinding():
         try:
-            _ENABLED.write_text(wanted)
+            path.write_text(wanted)
             yield
         finally:
-            _ENABLED.write_text(before)
+            path.write_text(before)

@@ -5,9 +5,9 @@ Looking costs 2 ns a page and disturbs nothing. Making old goes by MADV_COLD, in
 other are done together with what is between them. A page that MADV_COLD leaves alone, since several processes map it,
 it is locked, or it is none of RAM, is told as refused. Needs what `accessed_bit` needs.
 
-All can be done to one address space or to several at once, whose addresses then are as `pagetable.Spaces` has them:
-what does not depend on the amount of memory is done once for all. Where some of them are gone, SpacesGoneError, which
-is a TargetGoneError, tells which, and nothing more is done to the others.
+All can be done to one address space or to several at once, whose addresses then are places (`damosd.places`): what
+does not depend on the amount of memory is done once for all. Where some of them are gone, SpacesGoneError, which is a
+TargetGoneError, tells which, and nothing more is done to the others.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from damosd.access.pagetable import (
     PAGE,
     PRESENT,
     SHARED,
-    SPACE_SHIFT,
     Spaces,
     SpacesGoneError,
 )
-from damosd.access.ranges import batches, clip, union
+from damosd.access.ranges import batches, clip, inside, union
 from damosd.errors import TargetGoneError
 from damosd.linux.madvise import Advice, process_madvise
+from damosd.places import addresses, members, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def populated(tables: PageTables, spaces: Space | Spaces) -> np.ndarray:
     Found from the top down, in as many system calls as there are levels above. Raises TargetGoneError.
     """
     spaces = Spaces.of(spaces)
-    places = np.arange(len(spaces)) << SPACE_SHIFT
+    places = places_of(np.arange(len(spaces)), np.int64(0))
     for level in range(tables.levels, 1, -1):
         size = np.int64(CHUNK) << (9 * (level - 2))  # of what one entry maps
         found = [np.zeros(0, np.int64)]
@@ -131,15 +131,15 @@ def _with_absent(seen: np.ndarray, entries: np.ndarray) -> np.ndarray:
     return np.where((seen & IN_MEMORY) != 0, seen, absent)
 
 
-def refused(tables: PageTables, spaces: Space | Spaces, addresses: np.ndarray) -> np.ndarray:
-    """Tell which of the young pages at `addresses` (int64, sorted) MADV_COLD leaves alone: uint8. 0.3 us a page.
+def refused(tables: PageTables, spaces: Space | Spaces, places: np.ndarray) -> np.ndarray:
+    """Tell which of the young pages at `places` (int64, sorted) MADV_COLD leaves alone: uint8. 0.3 us a page.
 
     0 for none of these, 1 for those that clear_refs makes old, 2 for those that nothing does. Raises TargetGoneError.
     """
-    found = np.zeros(len(addresses), np.uint8)
-    for first in range(0, len(addresses), tables.samples):
+    found = np.zeros(len(places), np.uint8)
+    for first in range(0, len(places), tables.samples):
         part = slice(first, first + tables.samples)
-        results = tables.inspect(spaces, addresses[part])
+        results = tables.inspect(spaces, places[part])
         found[part] = (results & SHARED) != 0
         found[part] += (results & FIXED) != 0
     return found
@@ -159,30 +159,30 @@ def make_old(
     flushed, if possible; of all address spaces, or of each. Raises TargetGoneError, PrivilegeError.
     """
     spaces = Spaces.of(spaces)
-    unknown = _marked(len(spaces), ranges[~_within(ranges, mapped)])
+    known = inside(ranges[:, 0], mapped) & inside(ranges[:, 1] - 1, mapped)
+    unknown = _marked(len(spaces), ranges[~known])
     ranges = _close_up(ranges, mapped, np.broadcast_to(flush, len(spaces)))
     ranges, pairs = _whole_folios(tables, spaces, ranges)
     ranges = clip(union(ranges), mapped).ranges
     made, refusing = _advise(spaces, ranges)
     flushed = _marked(len(spaces), pairs[_have_both(made, pairs)])
-    return MadeOld(np.bincount(ranges[:, 0] >> SPACE_SHIFT, minlength=len(spaces)), flushed, refusing, unknown)
+    return MadeOld(np.bincount(members(ranges[:, 0]), minlength=len(spaces)), flushed, refusing, unknown)
 
 
 def _marked(nr_spaces: int, ranges: np.ndarray) -> np.ndarray:
     """Tell of which address spaces `ranges` are: bool."""
     marked = np.zeros(nr_spaces, bool)
-    marked[ranges[:, 0] >> SPACE_SHIFT] = True
+    marked[members(ranges[:, 0])] = True
     return marked
 
 
 def _advise(spaces: Spaces, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give the advice; return what took it and what refused it: int64, (n, 2), sorted."""
     made, refusing, gone = [ranges[:0]], [ranges[:0]], []
-    owner = ranges[:, 0] >> SPACE_SHIFT
+    owner = members(ranges[:, 0])
     which, first = np.unique(owner, return_index=True)
     for one, part in zip(which.tolist(), np.split(ranges, first[1:]), strict=False):
-        base = np.int64(one) << SPACE_SHIFT
-        for batch in batches(part - base, _BATCH_BYTES):
+        for batch in batches(addresses(part), _BATCH_BYTES):
             vectors = np.column_stack((batch[:, 0], batch[:, 1] - batch[:, 0]))
             try:
                 errnos = process_madvise(spaces.pidfds[one].fd, vectors, Advice.COLD)
@@ -190,28 +190,20 @@ def _advise(spaces: Spaces, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]
                 gone.append(one)
                 break
             if errnos is None:
-                made.append(batch + base)
+                made.append(places_of(one, batch))
             else:
-                made.append(batch[errnos == 0] + base)
-                refusing.append(batch[errnos == errno.EINVAL] + base)
+                made.append(places_of(one, batch[errnos == 0]))
+                refusing.append(places_of(one, batch[errnos == errno.EINVAL]))
     if gone:
         raise SpacesGoneError(spaces, gone)
     return np.concatenate(made), np.concatenate(refusing)
-
-
-def _within(ranges: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Tell of which of `ranges` both ends lie in `allowed`: both int64, (n, 2), sorted, disjoint."""
-    ends = ranges - (0, 1)
-    inside = np.searchsorted(allowed[:, 0], ends, side="right")
-    within = ends < np.append(0, allowed[:, 1])[inside]
-    return within[:, 0] & within[:, 1]
 
 
 def _close_up(ranges: np.ndarray, mapped: np.ndarray, flush: np.ndarray) -> np.ndarray:
     """Return `ranges` joined across small gaps; and, of the address spaces that `flush` tells, so that they flush."""
     if not flush.any():
         return _near_together(ranges, _GAP)
-    owner = ranges[:, 0] >> SPACE_SHIFT
+    owner = members(ranges[:, 0])
     parts = [_near_together(ranges[~flush[owner]], _GAP)]
     parts += [_to_flush(ranges[owner == one], mapped) for one in np.flatnonzero(flush).tolist()]
     together = np.concatenate(parts)

@@ -20,6 +20,7 @@ import numpy as np
 from damosd.errors import TargetGoneError, TargetRefusedError, UnavailableError
 from damosd.linux.bpf import BpfObject
 from damosd.linux.zoneinfo import physical_end
+from damosd.places import addresses, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,11 +42,6 @@ FRAME = np.int64(((1 << 52) - 1) & ~0xFFF)
 ORDER_SHIFT = np.int64(52)
 ORDER_MASK = np.int64(31)
 LEVEL_SHIFT = np.int64(60)
-
-SPACE_SHIFT = np.int64(57)
-"""Addresses of several spaces are told apart by which of them it is, written from this bit on."""
-MAX_SPACES = 64
-_ADDRESS = np.int64((1 << int(SPACE_SHIFT)) - 1)
 
 _OBJECT = Path(__file__).parent.parent / "bpf" / "pagetable.bpf.o"
 _WITNESSES = 8
@@ -120,9 +116,9 @@ class Space:
 
 
 class Spaces:
-    """Some address spaces that are looked at together, 64 at most: `pidfds` holds them in their order.
+    """Some address spaces that are looked at together, MAX_MEMBERS at most: `pidfds` holds them in their order.
 
-    An address of the i-th of them has i above bit SPACE_SHIFT. Those of the first are plain addresses.
+    What is asked about them are places (`damosd.places`); those of a single one are plain addresses.
     """
 
     def __init__(self, spaces: Sequence[Space]) -> None:
@@ -267,41 +263,41 @@ class PageTables:
         self._probe.run()
         return _ANSWER.unpack_from(self.request, Request.nr_failed.offset)  # field by field takes longer
 
-    def _ask(self, spaces: Spaces, addresses: np.ndarray) -> None:
-        """Say what the next run is about: `addresses`, as `Spaces` has them, sorted."""
-        owner = addresses >> SPACE_SHIFT
+    def _ask(self, spaces: Spaces, places: np.ndarray) -> None:
+        """Say what the next run is about: int64 `places`, sorted."""
+        owner = members(places)
         first, last = int(owner[0]), int(owner[-1])
         count = last - first + 1
         self.segments[:count] = spaces.records[first : last + 1]
         self.segments["count"][:count] = np.bincount(owner - first, minlength=count)
-        self.addresses[: len(addresses)] = addresses & _ADDRESS
+        self.addresses[: len(places)] = addresses(places)
         self.request.nr_segments = count
 
-    def _check(self, spaces: Spaces, addresses: np.ndarray) -> None:
+    def _check(self, spaces: Spaces, places: np.ndarray) -> None:
         """Raise SpacesGoneError when the last run, which `_ask` prepared, has not found some of the spaces."""
         if self.request.nr_failed:
             status = self.segments["status"][: self.request.nr_segments]
-            raise SpacesGoneError(spaces, (np.flatnonzero(status) + int(addresses[0] >> SPACE_SHIFT)).tolist())
+            raise SpacesGoneError(spaces, (np.flatnonzero(status) + members(places[0])).tolist())
 
-    def inspect(self, spaces: Space | Spaces, addresses: np.ndarray) -> np.ndarray:
-        """Read the entries of pages (int64 addresses as `Spaces` has them, sorted, at most `samples`).
+    def inspect(self, spaces: Space | Spaces, places: np.ndarray) -> np.ndarray:
+        """Read the entries of pages (int64 places, sorted, at most `samples`).
 
         Returns int64 results, valid until the next run. Of those that are PRESENT they also tell how large the folio
         is and whether it is SHARED, or even FIXED. Raises SpacesGoneError.
         """
-        count, spaces = len(addresses), Spaces.of(spaces)
+        count, spaces = len(places), Spaces.of(spaces)
         if count:
-            self._ask(spaces, addresses)
+            self._ask(spaces, places)
             self.request.check, self.request.prepare = False, True
             self.request.prepared, self.request.nr_samples = 0, count
             self._probe.run()
-            self._check(spaces, addresses)
+            self._check(spaces, places)
         return self.results[:count]
 
     def copy_tables(
         self, spaces: Space | Spaces, chunks: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Copy the last-level tables of 2 MiB `chunks` (int64 addresses as `Spaces` has them, sorted).
+        """Copy the last-level tables of 2 MiB `chunks` (int64 places, sorted).
 
         Yields, for as many chunks at a time as there are copies: their addresses; int64 results (level 1: copied;
         level 2 or 3: a huge leaf, whose entry this is; 0: nothing there); and uint64 raw entries of shape (n, 512),
@@ -315,20 +311,20 @@ class PageTables:
         return int(self.request.layout.levels)
 
     def copy_directories(
-        self, spaces: Space | Spaces, level: int, addresses: np.ndarray
+        self, spaces: Space | Spaces, level: int, places: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Copy the tables of some `level`, from 2 on, that map `addresses` (int64, as `Spaces` has them, sorted).
+        """Copy the tables of some `level`, from 2 on, that map `places` (int64, sorted).
 
         As `copy_tables`; results have `level` for a table, and more for a huge leaf in its place.
         """
         self.request.above = level + 1
-        return self._copy(self._directories, Spaces.of(spaces), addresses)
+        return self._copy(self._directories, Spaces.of(spaces), places)
 
     def _copy(
-        self, program: Program, spaces: Spaces, addresses: np.ndarray
+        self, program: Program, spaces: Spaces, places: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for first in range(0, len(addresses), self._copies_at_once):
-            batch = addresses[first : first + self._copies_at_once]
+        for first in range(0, len(places), self._copies_at_once):
+            batch = places[first : first + self._copies_at_once]
             self._ask(spaces, batch)
             program.run()
             self._check(spaces, batch)

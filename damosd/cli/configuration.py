@@ -45,10 +45,10 @@ class Verdict:
 def judge(configuration: Configuration) -> Verdict:
     """Find out what this machine makes of the enabled schemes. Refused ones are in no conflict."""
     from damosd.config.entries import Refusal  # noqa: PLC0415  # not for --help
-    from damosd.core.attrs import Attrs  # noqa: PLC0415
+    from damosd.core.attrs import Attrs  # noqa: PLC0415  # not for --help
     from damosd.daemon.availability import check  # noqa: PLC0415  # loads numpy
-    from damosd.damos.conflicts import Aimed, conflicts  # noqa: PLC0415
-    from damosd.errors import UnavailableError  # noqa: PLC0415
+    from damosd.damos.conflicts import Aimed, conflicts  # noqa: PLC0415  # not for --help
+    from damosd.errors import UnavailableError  # noqa: PLC0415  # not for --help
 
     refusals, aimed = list(configuration.merged.refusals), []
     for entry in configuration.merged.enabled:

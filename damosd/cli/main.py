@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from damosd import __version__
-from damosd.cli import check, config, doctor, run, schemes, selected, undo, workload, wss
+from damosd.cli import check, config, doctor, run, schemes, targets, undo, workload, wss
 from damosd.errors import DamosdError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "run": (run, "monitor processes and run schemes on them"),
     "wss": (wss, "measure exactly how much memory a process uses in the last seconds"),
-    "targets": (selected, "show which processes the configuration makes targets, and why"),
+    "targets": (targets, "show which processes the configuration makes targets, and why"),
     "undo": (undo, "put back what a damosd that was killed has changed for good"),
     "check": (check, "tell everything that is wrong with scheme files"),
     "config": (config, "show the configuration of this machine, and which file says what"),

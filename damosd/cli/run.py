@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from damosd.cli.output import say
-from damosd.cli.targets import called, refuse_ourselves
+from damosd.cli.pids import called, refuse_ourselves
 from damosd.cli.undo import add_state, log_undone
 from damosd.errors import ConfigError, DamosdError, UsageError
 from damosd.units import UnitError, format_time_us, parse_percent, parse_time_us

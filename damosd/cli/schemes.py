@@ -29,6 +29,7 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     show = commands.add_parser("show", help="show one scheme as YAML, with all that it says")
     show.add_argument("name", metavar="NAME", help="as `damosd schemes list` shows it")
     add_root(show)
+    show.add_argument("--json", action="store_true", help="print one JSON object")
     convert.set_argparser(commands.add_parser("convert", help="write scheme files in another format"))
 
 
@@ -40,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
     if configuration.problems:
         raise ConfigError("\n".join(map(str, configuration.problems)), hint=configuration.hint)
     if args.schemes_command == "show":
-        say(_shown(configuration, args.name))
+        say(_shown(configuration, args.name, as_json=args.json))
     elif args.json:
         say(json.dumps({"schema": SCHEMA, "schemes": _rows(configuration)}, indent=2))
     else:
@@ -48,14 +49,17 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _shown(configuration: Configuration, name: str) -> str:
-    from damosd.config.write import to_yaml  # noqa: PLC0415  # loads yaml
+def _shown(configuration: Configuration, name: str, *, as_json: bool) -> str:
+    from damosd.config.write import as_data, to_yaml  # noqa: PLC0415  # loads yaml
 
     entries: dict[str, Entry] = {entry.scheme.name: entry for entry in configuration.merged.entries}
     if name not in entries:
         guess = nearest(name, entries)
         hint = f"did you mean {guess!r}?" if guess else "`damosd schemes list` shows those that there are"
         raise UsageError(f"there is no scheme {name!r}", hint=hint)
+    if as_json:
+        origin = str(entries[name].origin)
+        return json.dumps({"schema": SCHEMA, "origin": origin, "scheme": as_data(entries[name])}, indent=2)
     return f"# {entries[name].origin}\n{to_yaml([entries[name]]).rstrip()}"
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from damosd.cli.output import say
-from damosd.cli.targets import called, refuse_ourselves
+from damosd.cli.pids import called, refuse_ourselves
 from damosd.errors import UsageError
 from damosd.units import UnitError, format_time_us, parse_time_us
 

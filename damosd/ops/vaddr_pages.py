@@ -14,12 +14,13 @@ import numpy as np
 
 from damosd.access import page_bits
 from damosd.access.accessed_bit import SHARED_AGING_CPU
-from damosd.access.pagetable import MAX_SPACES, PAGE, SPACE_SHIFT, PageTables, Space, Spaces, SpacesGoneError
+from damosd.access.pagetable import PAGE, PageTables, Space, Spaces, SpacesGoneError
 from damosd.access.ranges import clip, inside, union
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, process
 from damosd.linux.madvise import Advice, process_madvise
 from damosd.ops.processes import READING_CPU, Processes
+from damosd.places import MAX_MEMBERS, addresses, members, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ class VaddrPages(Processes):
     """Looks at all pages of processes: what `core.pages.operations.PageOperations` asks for. Raises as `Processes`."""
 
     def _prepare(self, stack: ExitStack) -> None:
-        self._tables = PageTables(samples=_PAGES_AT_ONCE, copies=_CHUNKS_AT_ONCE, spaces=MAX_SPACES)
+        self._tables = PageTables(samples=_PAGES_AT_ONCE, copies=_CHUNKS_AT_ONCE, spaces=MAX_MEMBERS)
         stack.callback(self._tables.close)
         self._spaces = [self._tables.find(pidfd) for pidfd in self.pidfds]
         for pidfd in self.pidfds:
@@ -95,20 +96,20 @@ class VaddrPages(Processes):
         with self._following(targets):
             yield from page_bits.look(self._tables, self._spaces_of(targets), chunks)
 
-    def refused(self, targets: Sequence[int], addresses: np.ndarray) -> np.ndarray:
+    def refused(self, targets: Sequence[int], places: np.ndarray) -> np.ndarray:
         """Tell which young pages (int64 places, sorted) cannot be made old on their own: uint8, 0 to 2."""
-        found = np.zeros(len(addresses), np.uint8)
+        found = np.zeros(len(places), np.uint8)
         with self._following(targets):
-            found = page_bits.refused(self._tables, self._spaces_of(targets), addresses)
-            found[(found == 0) & self._locked(targets, addresses)] = 1
+            found = page_bits.refused(self._tables, self._spaces_of(targets), places)
+            found[(found == 0) & self._locked(targets, places)] = 1
         return found
 
-    def _locked(self, targets: Sequence[int], addresses: np.ndarray) -> np.ndarray:
+    def _locked(self, targets: Sequence[int], places: np.ndarray) -> np.ndarray:
         """Tell which pages lie where MADV_COLD fails, still: bool."""
-        locked, owner = np.zeros(len(addresses), bool), addresses >> SPACE_SHIFT
+        locked, owner = np.zeros(len(places), bool), members(places)
         for member in np.unique(owner).tolist():
             mine = np.flatnonzero(owner == member)
-            its = addresses[mine] - (np.int64(member) << SPACE_SHIFT)
+            its = addresses(places[mine])
             if inside(its, self._refusing[targets[member]]).any():
                 locked[mine] = self._locked_in(targets[member], its)
         return locked
@@ -136,12 +137,12 @@ class VaddrPages(Processes):
         mapped = [self._mapped(target) for target in targets]
         if self._changed:
             return nothing
-        every = np.concatenate([one + (np.int64(member) << SPACE_SHIFT) for member, one in enumerate(mapped)])
+        every = np.concatenate([places_of(member, one) for member, one in enumerate(mapped)])
         with self._following(targets):
             made = page_bits.make_old(self._tables, self._spaces_of(targets), every, ranges, flush=flush)
-            for member in np.unique(made.refused[:, 0] >> SPACE_SHIFT).tolist():
-                mine = made.refused[made.refused[:, 0] >> SPACE_SHIFT == member]
-                self._note_refusals(targets[member], mine - (np.int64(member) << SPACE_SHIFT))
+            owner = members(made.refused[:, 0])
+            for member in np.unique(owner).tolist():
+                self._note_refusals(targets[member], addresses(made.refused[owner == member]))
             for member in np.flatnonzero(made.unknown).tolist():
                 self._forget_mappings(targets[member])
             return made.nr_ranges, made.flushed

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, ClassVar
 from damosd.targets.facts import Cost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from damosd.targets.facts import Facts
 
 
@@ -77,76 +75,59 @@ class Question(Selector):
         return Reasoning(f"{self.key}: {self.text}", self.matches(facts), self.seen(facts))
 
 
-def _cheap_first(terms: Iterable[Selector]) -> tuple[Selector, ...]:
-    return tuple(sorted(terms, key=lambda term: term.cost))
+@dataclass(frozen=True, slots=True)
+class _Several(Selector):
+    """Several `terms`, of which one with the outcome `deciding` decides; without such a one, the outcome is the other.
 
+    `text` is what people are told.
+    """
 
-def _dearest(terms: Iterable[Selector]) -> Cost:
-    return max((term.cost for term in terms), default=Cost.FREE)
+    deciding: ClassVar[bool]
+    text: ClassVar[str]
+    terms: tuple[Selector, ...]
+
+    def __post_init__(self) -> None:
+        cheap_first = tuple(sorted(self.terms, key=lambda term: term.cost))
+        object.__setattr__(self, "terms", cheap_first)
+
+    @property
+    def cost(self) -> Cost:
+        """What its dearest term costs."""
+        return max((term.cost for term in self.terms), default=Cost.FREE)
+
+    def matches(self, facts: Facts) -> bool | None:
+        """Judge until one term decides."""
+        outcome: bool | None = not self.deciding
+        for term in self.terms:
+            answer = term.matches(facts)
+            if answer is self.deciding:
+                return answer
+            if answer is None:
+                outcome = None
+        return outcome
+
+    def reason(self, facts: Facts) -> Reasoning:
+        """Judge by every term."""
+        parts = tuple(term.reason(facts) for term in self.terms)
+        outcomes = [part.outcome for part in parts]
+        undecided = None if None in outcomes else not self.deciding
+        return Reasoning(self.text, self.deciding if self.deciding in outcomes else undecided, parts=parts)
 
 
 @dataclass(frozen=True, slots=True)
-class All(Selector):
+class All(_Several):
     """`and`: every term matches; without terms, every process does."""
 
-    terms: tuple[Selector, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "terms", _cheap_first(self.terms))
-
-    @property
-    def cost(self) -> Cost:
-        """What its dearest term costs."""
-        return _dearest(self.terms)
-
-    def matches(self, facts: Facts) -> bool | None:
-        """Judge until one term is false."""
-        outcome: bool | None = True
-        for term in self.terms:
-            match term.matches(facts):
-                case False:
-                    return False
-                case None:
-                    outcome = None
-        return outcome
-
-    def reason(self, facts: Facts) -> Reasoning:
-        """Judge by every term."""
-        parts = tuple(term.reason(facts) for term in self.terms)
-        outcomes = [part.outcome for part in parts]
-        return Reasoning("all of", False if False in outcomes else None if None in outcomes else True, parts=parts)
+    deciding: ClassVar[bool] = False
+    text: ClassVar[str] = "all of"
 
 
 @dataclass(frozen=True, slots=True)
-class Any(Selector):
+class Any(_Several):
     """`or`: at least one term matches; without terms, no process does."""
 
-    terms: tuple[Selector, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "terms", _cheap_first(self.terms))
-
-    @property
-    def cost(self) -> Cost:
-        """What its dearest term costs."""
-        return _dearest(self.terms)
-
-    def matches(self, facts: Facts) -> bool | None:
-        """Judge until one term is true."""
-        outcome: bool | None = False
-        for term in self.terms:
-            match term.matches(facts):
-                case True:
-                    return True
-                case None:
-                    outcome = None
-        return outcome
-
-    def reason(self, facts: Facts) -> Reasoning:
-        """Judge by every term."""
-        parts = tuple(term.reason(facts) for term in self.terms)
-        outcomes = [part.outcome for part in parts]
-        return Reasoning("any of", True if True in outcomes else None if None in outcomes else False, parts=parts)
+    deciding: ClassVar[bool] = True
+    text: ClassVar[str] = "any of"
 
 
 @dataclass(frozen=True, slots=True)

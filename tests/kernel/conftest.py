@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.lab.huge_pages import thp_mode
+from bench.lab.huge_pages import khugepaged_off, thp_mode
 from bench.lab.zram import ZramSwap, zram_swap
 from damosd.access import accessed_bit
 from damosd.linux import swap, thp
@@ -53,6 +53,14 @@ def huge_pages_for_who_asks() -> Iterator[None]:
         yield
         return
     with thp_mode("madvise"):
+        yield
+
+
+@pytest.fixture
+def no_khugepaged(huge_pages_for_who_asks: None) -> Iterator[None]:
+    """Let nobody but us make huge pages of small ones, and these only for who asks."""
+    del huge_pages_for_who_asks
+    with khugepaged_off():
         yield
 
 

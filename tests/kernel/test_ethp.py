@@ -18,7 +18,7 @@ from damosd.linux.pidfd import Pidfd
 from damosd.linux.smaps import HugeAdvice
 from kernel.test_run import ENVIRONMENT, RUN, TREE
 
-pytestmark = pytest.mark.usefixtures("huge_pages_for_who_asks")
+pytestmark = pytest.mark.usefixtures("no_khugepaged")
 
 
 def advised(pid: int, ranges: np.ndarray, advice: HugeAdvice) -> int:
@@ -33,9 +33,10 @@ def advised(pid: int, ranges: np.ndarray, advice: HugeAdvice) -> int:
 def test_hot_memory_gets_huge_pages_and_cold_memory_none(tmp_path: object) -> None:
     """The hot part is of huge pages soon, and what first looked hot may not be any more once it was idle for a while.
 
-    At the end the program's own advice is back, and its memory is intact.
+    A region's borders are estimates, so a huge page at each end may be missing, of 32 here. At the end the program's
+    own advice is back, and its memory is intact.
     """
-    with Workload(["hot-cold", "--size", "128M", "--hot", "1/4"]) as workload:
+    with Workload(["hot-cold", "--size", "256M", "--hot", "1/4"]) as workload:
         tables = PageTables(copies=16)
         try:
             with Pidfd(workload.pid) as pidfd:
@@ -45,12 +46,15 @@ def test_hot_memory_gets_huge_pages_and_cold_memory_none(tmp_path: object) -> No
                     [*map(str, [*command, "--state", tmp_path])], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
                 ) as daemon:
                     end = time.monotonic() + 40
-                    while (
-                        measure(tables, space, workload.hot).huge.sum() < 0.9 * size(workload.hot)
-                        or advised(workload.pid, workload.hot, HugeAdvice.HUGE) < 0.9 * size(workload.hot)
-                        or advised(workload.pid, workload.cold, HugeAdvice.HUGE) > 0.1 * size(workload.cold)
-                    ):
-                        assert time.monotonic() < end, "hot memory is not of huge pages, or cold memory may be"
+                    while True:
+                        huge = measure(tables, space, workload.hot).huge.sum() / size(workload.hot)
+                        hot, cold = (
+                            advised(workload.pid, part, HugeAdvice.HUGE) / size(part)
+                            for part in (workload.hot, workload.cold)
+                        )
+                        if huge >= 0.9 and hot >= 0.9 and cold <= 0.1:
+                            break
+                        assert time.monotonic() < end, f"{huge} of what is hot is huge; may be: {hot}, of cold {cold}"
                         time.sleep(0.2)
                     daemon.terminate()
                     out, _ = daemon.communicate(timeout=20)

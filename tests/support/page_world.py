@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.core.pages import states
-from damosd.core.pages.places import addresses, members, places_of
+from damosd.places import addresses, members, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

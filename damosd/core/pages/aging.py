@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.core.attrs import PAGE_SIZE
-from damosd.core.pages.chunks import CHUNK, PAGES_A_CHUNK, ranges_of
+from damosd.core.pages.chunks import CHUNK, ranges_of
 from damosd.core.pages.states import HOT, SHARED, YOUNG, Aged, Pages
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ _HALF = 0.5
 _TOGETHER = 16, 64, 256
 """Chunks in the areas whose witnesses are looked at together."""
 RETRY_TURNS = 64
-"""In how many rounds it is found out anew which hot pages can be made old: processes fork and end."""
+"""In how many rounds each chunk is asked about anew, which of its pages can be made old: processes fork and end."""
+_ASKED = 16
+"""Pages of it that are asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,9 @@ def choose(pages: Pages, pace: Pace, rng: np.random.Generator) -> Choice:
     alone = np.flatnonzero(pages.witnessed & ~whole & (hot | ~unproven))
     witnesses = pages.chunks[alone] + pages.witness[alone].astype(np.int64) * PAGE_SIZE
     nr_alone, nr_hot_alone = (np.bincount(pages.member[alone], which, pages.nr_members) for which in (None, hot[alone]))
-    nr_hot = _count(pages, pages.nr_hot * whole) + nr_hot_alone.astype(np.int64)
-    nr_old = _count(pages, pages.nr_hot * whole) + _count(pages, pages.nr_new * (whole | unproven)) + nr_alone
+    nr_whole = _count(pages, pages.nr_hot * whole)
+    nr_hot = nr_whole + nr_hot_alone.astype(np.int64)
+    nr_old = nr_whole + _count(pages, pages.nr_new * (whole | unproven)) + nr_alone
     ranges = np.concatenate((ranges_of(pages.chunks[rows], wanted), witnesses[:, np.newaxis] + (0, PAGE_SIZE)))
     return Choice(ranges[np.argsort(ranges[:, 0])], nr_old, nr_hot)
 
@@ -116,23 +119,26 @@ def _in_retry_turn(pages: Pages) -> np.ndarray:
     return pages.turn % RETRY_TURNS == pages.looks % RETRY_TURNS
 
 
-def ask_witnesses(pages: Pages, refused: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> None:
-    """Ask about one page of some chunks whether it can be made old, still; and about all of a chunk when that is new.
+def ask_again(pages: Pages, refused: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> None:
+    """Ask about a few pages of some chunks whether they can be made old, still; and about all of a chunk when not.
 
-    It is the witness of what is hot, or any young page of what is shared. `refused`: as `PageOperations.refused`.
+    Of what is hot, or of what is shared whether it cannot be, still; of each others in every turn, so that none is
+    taken for ever for what it was once. `refused`: as `PageOperations.refused`.
     """
     pages.retried[:] = False
     rows = np.flatnonzero(_in_retry_turn(pages) & ((pages.nr_hot > 0) | (pages.nr_shared > 0)))
     if not len(rows):
         return
     of_shared = (pages.nr_shared[rows] > 0) & ((pages.nr_hot[rows] == 0) | (rng.random(len(rows)) < _HALF))
-    start = rng.integers(0, PAGES_A_CHUNK)
-    state = np.roll(pages.state[rows], -start, axis=1)
-    shared = (state & np.uint8(YOUNG | SHARED)) == (YOUNG | SHARED)
-    page = np.where(of_shared, (shared.argmax(axis=1) + start) % PAGES_A_CHUNK, pages.witness[rows])
-    page[pages.huge[rows]] = 0
-    answer = refused(pages.chunks[rows] + page.astype(np.int64) * PAGE_SIZE)
-    pages.retried[rows] = (answer != 0) != of_shared
+    kind = pages.state[rows] & np.uint8(YOUNG | HOT | SHARED)
+    # Of shared pages HOT says only that something is known.
+    which = np.where(of_shared[:, np.newaxis], (kind | HOT) == (YOUNG | HOT | SHARED), kind == (YOUNG | HOT))
+    which[pages.huge[rows], 1:] = False
+    number, count = np.cumsum(which, axis=1) - 1, which.sum(axis=1, keepdims=True)
+    which &= (number - _ASKED * (pages.looks // RETRY_TURNS)) % np.maximum(count, 1) < _ASKED
+    row, page = np.nonzero(which)
+    answer = refused(pages.chunks[rows[row]] + page * PAGE_SIZE)
+    pages.retried[rows[row[(answer != 0) != of_shared[row]]]] = True
 
 
 def _count(pages: Pages, amounts: np.ndarray) -> np.ndarray:

@@ -110,7 +110,8 @@ class Spent:
         return both
 
     def add_share(self, other: Spent, share: float) -> None:
-        """Add a part of the time that another round took."""
+        """Add a part of the time that another round took, and of what was asked in it."""
+        self.nr_asked += int(other.nr_asked * share)
         self.read_ns += int(other.read_ns * share)
         self.compute_ns += int(other.compute_ns * share)
         self.age_ns += int(other.age_ns * share)

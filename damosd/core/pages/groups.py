@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from damosd.core.pages.aging import Pace
 from damosd.core.pages.budget import Budget, Hot, Spent
-from damosd.core.pages.places import MAX_MEMBERS
 from damosd.core.pages.regions import borders, runs
+from damosd.places import MAX_MEMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from damosd.core.pages.aging import Choice, Pace
+    from damosd.core.pages.aging import Choice
     from damosd.core.pages.regions import Runs
     from damosd.core.pages.states import Pages
 
@@ -38,10 +39,10 @@ class Cost:
     """
 
     total: Spent
-    look_ns: float
-    every: int
-    pace: Pace
-    reason: str
+    look_ns: float = 0.0
+    every: int = 1
+    pace: Pace = field(default_factory=Pace)
+    reason: str = ""
 
 
 @dataclass
@@ -97,17 +98,23 @@ class Group:
 
     def grown(self) -> list[int]:
         """Return which targets are too large to be looked at together with others."""
+        if len(self) == 1:
+            return []
         large = [self.targets[member] for member in np.flatnonzero(self.chunks() > _GROWN).tolist()]
         return large if len(large) < len(self) else large[:-1]  # the last one stays, alone
 
     def allowed(self, cpu: float) -> float:
         """Return what all may take, so that none takes more than `cpu` by its share."""
-        return cpu * max(len(self.pages), 1) / max(int(self.chunks().max()), 1)
+        return cpu * max(len(self.pages), 1) / max(self._largest(), 1)
+
+    def _largest(self) -> int:
+        """Return how many chunks the largest target has."""
+        return len(self.pages) if len(self) == 1 else int(self.chunks().max())
 
     def may_join(self) -> bool:
         """Tell whether its targets are small, and there may be more of them."""
         settled = self.pages.looks >= _SETTLED and len(self) < MAX_MEMBERS
-        return settled and len(self.pages) < _MOST_TOGETHER and bool(self.chunks().max() <= _SMALL)
+        return settled and len(self.pages) < _MOST_TOGETHER and self._largest() <= _SMALL
 
     def takes(self, other: Group) -> bool:
         """Tell whether the targets of another group, which may join, are looked at when these are, and fit in."""
@@ -125,22 +132,22 @@ class Group:
         self.between.add(other.between)
         self.budget = self.budget.joined(other.budget)  # what they take is learned anew: together it is much less
 
-    def note(self, spent: Spent, choice: Choice | None, nr_ranges: np.ndarray | None) -> None:
+    def note(self, spent: Spent, choice: Choice, nr_ranges: np.ndarray) -> None:
         """Learn what a look has taken; `choice` was made old, in so many ranges of each target (int64)."""
-        if choice is not None and nr_ranges is not None:
-            spent.nr_pages, spent.nr_hot = int(choice.nr_pages.sum()), int(choice.nr_hot.sum())
-            spent.nr_ranges = int(nr_ranges.sum())
+        counts = np.stack((choice.nr_pages, choice.nr_hot, nr_ranges), axis=1)
+        spent.nr_pages, spent.nr_hot, spent.nr_ranges = counts.sum(axis=0).tolist()
+        self.note_time(spent)
+        for total, (nr_pages, nr_hot, nr_of_ranges) in zip(self.totals, counts.tolist(), strict=True):
+            total.nr_pages += nr_pages
+            total.nr_hot += nr_hot
+            total.nr_ranges += nr_of_ranges
+
+    def note_time(self, spent: Spent) -> None:
+        """Learn how long a look has taken, after which nothing was made old."""
         self.budget.note(spent, self.pages.looks)
-        if len(self) == 1:
-            self.totals[0].add(spent)
-            return
-        shares = self.chunks() / max(len(self.pages), 1)
-        for member, (total, share) in enumerate(zip(self.totals, shares.tolist(), strict=True)):
+        shares = self.chunks() / max(len(self.pages), 1) if len(self) > 1 else np.ones(1)
+        for total, share in zip(self.totals, shares.tolist(), strict=True):
             total.add_share(spent, share)
-            if choice is not None and nr_ranges is not None:
-                total.nr_pages += int(choice.nr_pages[member])
-                total.nr_hot += int(choice.nr_hot[member])
-                total.nr_ranges += int(nr_ranges[member])
 
     def hot(self) -> Hot:
         """Return how much is hot, or may be, of all targets and of the one that has most."""

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.core.monitor import Callbacks, call_or_stop
-from damosd.core.pages.aging import ask_witnesses, choose
-from damosd.core.pages.budget import Budget, Overhead, Spent
+from damosd.core.pages.aging import ask_again, choose
+from damosd.core.pages.budget import Overhead, Spent
 from damosd.core.pages.chunks import PAGES_A_CHUNK
 from damosd.core.pages.groups import Cost, Group, regrouped
-from damosd.core.pages.places import addresses, members, places_of
 from damosd.core.pages.regions import Runs, begin_anew, recall, runs
 from damosd.core.pages.states import Pages
 from damosd.core.regions import piece_ends
 from damosd.core.snapshot import Snapshot
 from damosd.errors import UsageError
+from damosd.places import addresses, members, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,11 +87,10 @@ class PageMonitor:
 
     def costs(self) -> list[Cost]:
         """Return what each target has cost, and what follows from that; of those that have ended, until then."""
-        of = {target: Cost(spent, 0.0, 1, Budget().pace, "") for target, spent in self._ended.items()}
+        of = {target: Cost(spent) for target, spent in self._ended.items()}
         for group in self._groups:
             of.update(zip(group.targets, group.costs(), strict=True))
-        nothing = Cost(Spent(), 0.0, 1, Budget().pace, "")
-        return [of.get(target, nothing) for target in range(self._operations.nr_targets)]
+        return [of.get(target) or Cost(Spent()) for target in range(self._operations.nr_targets)]
 
     def pages(self, target: int) -> Pages:
         """Return what is known of a target's pages, together with others' when they are looked at together."""
@@ -197,8 +196,11 @@ class PageMonitor:
         else:
             pages.settle()
         pages.looks += 1
-        choice, nr_ranges = self._make_old(group, spent, lap) if not group.skipped else (None, None)
-        group.note(spent, choice, nr_ranges)
+        if group.skipped:
+            group.note_time(spent)
+        else:
+            choice, nr_ranges = self._make_old(group, spent, lap)
+            group.note(spent, choice, nr_ranges)
         self._aggregate(group)
         if changed := operations.take_changed():
             pages.not_made_old(len(pages))
@@ -263,7 +265,7 @@ class PageMonitor:
         pages, operations = group.pages, self._operations
         exact = pages.flushed
         choice = choose(pages, group.budget.pace, self._rng)
-        ask_witnesses(pages, partial(operations.refused, group.targets), self._rng)
+        ask_again(pages, partial(operations.refused, group.targets), self._rng)
         spent.compute_ns += lap()
         flush = pages.doubtful | ~pages.flushed
         nr_ranges, flushed = np.zeros(len(group), np.int64), np.zeros(len(group), bool)
@@ -338,12 +340,13 @@ class PageMonitor:
         if not which.any():
             return
         end, target = piece_ends(snapshot.end, source, start), snapshot.target[source]
-        for one in np.unique(target[which]).tolist():
-            mine = which & (target == one)
-            if group := self._group_of(one):
-                member = group.targets.index(one)
-                group.changed()
-                begin_anew(group.pages, places_of(member, start[mine]), places_of(member, end[mine]))
+        acted_on = set(np.unique(target[which]).tolist())
+        for group in self._groups:
+            for member, one in enumerate(group.targets):
+                if one in acted_on:
+                    mine = which & (target == one)
+                    group.changed()
+                    begin_anew(group.pages, places_of(member, start[mine]), places_of(member, end[mine]))
 
     def snapshot(self) -> Snapshot:
         """Return what is known now, all regions of all targets."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the page monitor asks of address spaces: of one, or of several small ones at once.
 
-`targets` are asked about together; all addresses then are places among them (`damosd.core.pages.places`).
+`targets` are asked about together; all addresses then are places among them (`damosd.places`).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import numpy as np
 
 from damosd.core.attrs import PAGE_SIZE
 from damosd.core.pages.chunks import PAGES_A_CHUNK, kept
-from damosd.core.pages.places import addresses, members, places_of
+from damosd.places import addresses, members, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

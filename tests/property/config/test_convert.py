@@ -18,23 +18,15 @@ from damosd.config.schemefile import read_scheme_file
 from damosd.config.write import to_json, to_yaml
 from damosd.config.writedamos import lost, to_damos
 from damosd.damos.guard import DEFAULT_GUARD
-from damosd.damos.scheme import AccessPattern, AccessUnit, Action, AgeUnit, Dest, Quota, Scheme, Watermarks
+from damosd.damos.scheme import AccessPattern, Action, Dest, Quota, Scheme, Watermarks
 from damosd.units import MAX
 from property.config.test_full_schemes import COUNTS, MILLISECONDS, WEIGHTS, filters, guards, quotas, watermarks
-from property.config.test_schemefile import ordered
+from property.config.test_schemefile import PATTERNS
 
 DOC = Path(__file__).parents[3] / "docs" / "schemes.md"
 VALIDATOR = Draft202012Validator(jsonschema.schema(DOC.read_text(encoding="utf-8")))
 ORIGIN = Origin(Path("mine.yaml"), Mark(1, 1))
 NAMES = st.text("abc -_#:'\"\\{}[],&*!é😀0").map(str.strip).filter(bool)
-PATTERNS = st.builds(
-    AccessPattern,
-    sz_bytes=ordered(MAX),
-    nr_accesses=ordered(100),
-    access_unit=st.sampled_from(AccessUnit),
-    age=ordered(2**40),
-    age_unit=st.sampled_from(AgeUnit),
-)
 SIMPLE_QUOTAS = st.builds(Quota, MILLISECONDS, st.integers(1, MAX), MILLISECONDS, WEIGHTS)
 
 

@@ -67,19 +67,22 @@ def ordered(draw: st.DrawFn, most: int) -> Bounds:
     return Bounds(*sorted(draw(st.tuples(st.integers(1, most), st.integers(1, most)))))
 
 
+PATTERNS = st.builds(
+    AccessPattern,
+    sz_bytes=ordered(MAX),
+    nr_accesses=ordered(100),
+    access_unit=st.sampled_from(AccessUnit),
+    age=ordered(2**40),
+    age_unit=st.sampled_from(AgeUnit),
+)
+
+
 @given(
     scheme=st.builds(
         Scheme,
         name=st.from_regex(r"[a-zé]([a-z -]*[a-z])?", fullmatch=True),
         action=st.sampled_from([one for one in Action if not one.startswith("migrate")]),
-        pattern=st.builds(
-            AccessPattern,
-            sz_bytes=ordered(MAX),
-            nr_accesses=ordered(100),
-            access_unit=st.sampled_from(AccessUnit),
-            age=ordered(2**40),
-            age_unit=st.sampled_from(AgeUnit),
-        ),
+        pattern=PATTERNS,
         apply_interval_us=st.integers(0, MAX),
         description=st.text("abc :#-'\"\\{}[]").map(str.strip),
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.page_tables import CHUNK, PAGE, known_pages
 
 from damosd.core.pages import aging, states
-from damosd.core.pages.aging import Choice, Pace, ask_witnesses, choose
+from damosd.core.pages.aging import Choice, Pace, ask_again, choose
 from damosd.core.pages.states import Aged, Pages
 
 TURNS = st.sampled_from([1, 2, 3, 7, 100, 256])
@@ -110,9 +110,9 @@ def test_no_turn_is_missed_when_the_pace_changes(pages: Pages, rotations: list[i
 
 @given(known_pages(), st.integers(0, 10_000), st.integers(2, 5), st.booleans())
 def test_what_is_found_out_anew(pages: Pages, looks: int, turns: int, refused: bool) -> None:
-    """One page of every chunk with some that are hot, or shared and young, is asked about once in so many looks.
+    """Every chunk with pages that are hot, or shared and young, is asked about once in so many looks, about a few.
 
-    It is the chunk's turn when the answer is not what was known of that page.
+    It is the chunk's turn when the answer is not what was known of those.
     """
     pages.looks = looks
     rng = np.random.default_rng(1)
@@ -120,7 +120,9 @@ def test_what_is_found_out_anew(pages: Pages, looks: int, turns: int, refused: b
 
     def answer(addresses: np.ndarray) -> np.ndarray:
         row, page = np.searchsorted(pages.chunks, addresses // CHUNK * CHUNK), addresses % CHUNK // PAGE
-        asked.extend(row.tolist())
+        rows, count = np.unique(row, return_counts=True)
+        assert (count <= 16).all()
+        asked.extend(rows.tolist())
         state = pages.state[row, page]
         assert ((state & states.YOUNG) != 0).all()
         news[row] = ((state & states.SHARED) != 0) != refused
@@ -129,7 +131,7 @@ def test_what_is_found_out_anew(pages: Pages, looks: int, turns: int, refused: b
     with patch.object(aging, "RETRY_TURNS", turns):
         for _ in range(turns):
             news = np.zeros(len(pages), bool)
-            ask_witnesses(pages, answer, rng)
+            ask_again(pages, answer, rng)
             assert (pages.retried == news).all()
             pages.looks += 1
     assert sorted(asked) == np.flatnonzero((pages.nr_hot > 0) | (pages.nr_shared > 0)).tolist()

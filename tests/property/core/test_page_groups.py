@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.page_tables import known_pages
 
-from damosd.core.pages.places import addresses, members, places_of
 from damosd.core.pages.regions import runs
+from damosd.places import addresses, members, places_of
 
 if TYPE_CHECKING:
     from damosd.core.pages.states import Pages

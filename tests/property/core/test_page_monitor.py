@@ -17,17 +17,17 @@ from damosd.core.attrs import Attrs
 from damosd.core.pages import aging
 from damosd.core.pages.budget import Overhead
 from damosd.core.pages.monitor import PageMonitor
-from damosd.core.pages.places import places_of
+from damosd.places import places_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from damosd.core.snapshot import Snapshot
 
-ROUNDS = 30
+ROUNDS = 38
 """Of every phase, besides three aggregation intervals."""
-SOON = 24
-"""In so many rounds everything is told exactly, whatever was before: RETRY_TURNS, a rotation, some flushes in vain."""
+SOON = 32
+"""In so many rounds everything is told exactly, whatever was before: four turns of being asked about, and flushes."""
 BLOCK = list(range(100, 140))
 """Pages to flush by."""
 FEW = [0, 1, 2, 63, 64, 255, 400, 510, 511, 512, 513, 700]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.page_reference import ABSENT, IN_SWAP, OLD, TOUCHED, Case, Seen, Space
 
 from damosd.core.pages import aging, states
-from damosd.core.pages.aging import Pace, ask_witnesses, choose
+from damosd.core.pages.aging import Pace, ask_again, choose
 from damosd.core.pages.states import Aged, Pages
 
 PAGE, CHUNK = 4096, 512 * 4096
@@ -175,7 +175,7 @@ class Double:
         """Make old."""
         self.pages.looks += 1
         choose(self.pages, look.pace, self.rng)
-        ask_witnesses(self.pages, lambda asked: self._refused(look, asked), self.rng)
+        ask_again(self.pages, lambda asked: self._refused(look, asked), self.rng)
         self.pages.flushed[:], self.pages.cleared[:] = look.made == "flushed", look.made == "cleared"
 
     def compare(self) -> None:

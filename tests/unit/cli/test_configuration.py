@@ -116,6 +116,14 @@ def test_a_machine_without_schemes(tmp_path: Path, say: Say) -> None:
     assert say("schemes", "list", "--root", tmp_path)[0] == 0
 
 
+def test_one_scheme_as_json_says_the_same(machine: Path, say: Say) -> None:
+    """With its origin, and with all that its YAML says."""
+    shown = json.loads(say("schemes", "show", "web", "--json", "--root", machine)[1])
+    whole = json.loads(say("config", "show", "--json", "--root", machine)[1])
+    (entry,) = [one for one in whole["schemes"] if one["scheme"]["name"] == "web"]
+    assert (shown["origin"], shown["scheme"]) == (entry["origin"], entry["scheme"])
+
+
 def test_mistakes_end_with_78(machine: Path, say: Say) -> None:
     """Each mistake of each file is a line with its place, and the exit code is that of a bad configuration."""
     folder = machine / "etc" / "damosd" / "schemes.d"

@@ -9,8 +9,8 @@ import pytest
 from damosd.core.pages.aging import Pace
 from damosd.core.pages.budget import Budget
 from damosd.core.pages.groups import _GROWN, Group, regrouped
-from damosd.core.pages.places import members, places_of
 from damosd.core.pages.states import Pages
+from damosd.places import members, places_of
 
 CHUNK = 2 << 20
 SLOW = Pace(rotation=7, witness=3, most_pages=5000)

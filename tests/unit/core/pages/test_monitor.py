@@ -14,8 +14,8 @@ from damosd.core.monitor import Callbacks
 from damosd.core.operations import Acted
 from damosd.core.pages.budget import Overhead
 from damosd.core.pages.monitor import PageMonitor
-from damosd.core.pages.places import places_of
 from damosd.core.pages.states import PRESENT, YOUNG
+from damosd.places import places_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from damosd.core.pages import states
-from damosd.core.pages.aging import Pace, ask_witnesses, choose
+from damosd.core.pages.aging import Pace, ask_again, choose
 from damosd.core.pages.regions import runs
 from damosd.core.pages.states import PRESENT, SWAPPED, YOUNG, Pages
 
@@ -46,7 +46,7 @@ class OnePage:
 
     def _choose(self, made: str, answer: int, pace: Pace = ALWAYS) -> None:
         choose(self.pages, pace, self.rng)
-        ask_witnesses(self.pages, lambda addresses: np.full(len(addresses), answer, np.uint8), self.rng)
+        ask_again(self.pages, lambda addresses: np.full(len(addresses), answer, np.uint8), self.rng)
         self.pages.flushed[:], self.pages.cleared[:], self.pages.doubtful[:] = (
             made == "flushed",
             made == "cleared",

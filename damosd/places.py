@@ -13,6 +13,7 @@ import numpy as np
 _SHIFT = np.int64(57)
 _ADDRESS = np.int64((1 << int(_SHIFT)) - 1)
 MAX_MEMBERS = 64
+"""So that no place is negative."""
 
 
 def members(places: np.ndarray) -> np.ndarray:
@@ -25,6 +26,6 @@ def addresses(places: np.ndarray) -> np.ndarray:
     return places & _ADDRESS
 
 
-def places_of(member: np.ndarray | int, address: np.ndarray) -> np.ndarray:
-    """Return the places of a member's addresses (both int64, or one member for all): int64."""
+def places_of(member: np.ndarray | int, address: np.ndarray | np.int64) -> np.ndarray:
+    """Return the places of a member's addresses (both int64, or one of either for all): int64."""
     return address | (np.asarray(member, np.int64) << _SHIFT)

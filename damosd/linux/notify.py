@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a daemon tells its service manager: sd_notify(3), datagrams to the socket that $NOTIFY_SOCKET names.
 
-Nothing here fails for want of a listener: a daemon runs as well without one. Nor does it wait long for one that is slow.
+Nothing here fails for want of a listener: a daemon runs as well without one. Nor does it wait long for a slow one.
 """
 
 from __future__ import annotations

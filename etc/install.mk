@@ -33,3 +33,9 @@ install: build ## install damosd (PREFIX=/usr/local, DESTDIR): the program, unit
 .PHONY: uninstall
 uninstall: ## take away what `make install` has placed; configuration that was changed stays
 	@$(INSTALL) uninstall
+
+.PHONY: deb
+deb: build ## build a Debian package, for the Debian that this is run on
+	@rm -rf build/deb
+	@$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=$(abspath build/deb) >/dev/null
+	@etc/debian/build.sh build/deb build

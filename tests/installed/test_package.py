@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from installed.booted import boot, why_not
 from installed.conftest import SOURCE, make
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg-deb"),

@@ -34,6 +34,17 @@ while True:
         memory[place] = 1
 """
 
+# The same behind a seccomp filter, which lets everything through.
+FILTERED = f"""
+import ctypes, struct
+allow = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7FFF0000), 8)
+program = struct.pack("HP", 1, ctypes.addressof(allow))
+prctl = ctypes.CDLL(None).prctl
+assert prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert prctl(22, 2, program, 0, 0) == 0  # PR_SET_SECCOMP
+{VICTIM}
+"""
+
 SCHEMES = """
 version: 1
 schemes:
@@ -82,7 +93,7 @@ def service(work: Path, tree: Path, script: str, **files: str) -> str:
     return boot(work, PRELUDE + script, tree)
 
 
-def run(work: Path, tree: Path, drop_ins: dict[str, str]) -> dict[str, str]:
+def run(work: Path, tree: Path, drop_ins: dict[str, str], victim: str = VICTIM) -> dict[str, str]:
     """Let the service run SCHEMES on another user's process; return the last line that it printed.
 
     It runs once with each of `drop_ins`, which are texts by a name, and what it printed is under that name.
@@ -101,7 +112,7 @@ printf 'WatchdogSec=0\\nRestart=no\\nStandardOutput=file:/mnt/{name}.told\\n' >>
 systemctl daemon-reload
 systemctl start damosd || systemctl status damosd || true
 """
-    service(work, tree, script, victim=VICTIM)
+    service(work, tree, script, victim=victim)
     return {name: (work / f"{name}.told").read_text().splitlines()[-1] for name in drop_ins}
 
 
@@ -134,6 +145,16 @@ def test_drop_ins_give_and_take_what_they_say(tmp_path: Path, tree: Path) -> Non
     assert less["cold"]["sz_applied"]
     assert less["huge"]["sz_tried"]
     assert not less["huge"]["sz_applied"]
+
+
+def test_filters_of_targets_are_read_with_the_drop_in_only(tmp_path: Path, tree: Path) -> None:
+    """A target that has some, as services do, gets huge pages then, and else is left alone."""
+    told = run(tmp_path, tree, {"none": ""} | shipped(tree, "seccomp-targets"), FILTERED)
+    without, with_drop_in = schemes(told["none"]), schemes(told["seccomp-targets"])
+    assert without["huge"]["sz_tried"]
+    assert not without["huge"]["sz_applied"]
+    assert without["cold"]["sz_applied"]
+    assert with_drop_in["huge"]["sz_applied"]
 
 
 def test_no_capability_is_there_for_nothing(tmp_path: Path, tree: Path) -> None:

@@ -55,7 +55,13 @@ def test_little_is_exposed(unit: Path) -> None:
 
 @needs_analyze
 @pytest.mark.parametrize(
-    ("name", "capability"), [("page-frames", "CAP_SYS_ADMIN"), ("process-events", "CAP_NET_ADMIN"), ("alone", "")]
+    ("name", "capability"),
+    [
+        ("page-frames", "CAP_SYS_ADMIN"),
+        ("seccomp-targets", "CAP_SYS_ADMIN"),
+        ("process-events", "CAP_NET_ADMIN"),
+        ("alone", ""),
+    ],
 )
 def test_a_drop_in_adds_to_the_unit(tmp_path: Path, name: str, capability: str) -> None:
     """It takes no capability away, and adds no other."""
@@ -73,7 +79,7 @@ def test_a_drop_in_adds_to_the_unit(tmp_path: Path, name: str, capability: str) 
 
 def test_each_drop_in_says_what_it_is_for() -> None:
     """Before its first setting."""
-    assert len(DROP_INS) >= 5
+    assert len(DROP_INS) >= 6
     for path in DROP_INS:
         comment, _, settings = path.read_text().partition("[Service]\n")
         assert comment.count("\n# ") >= 1, path.name

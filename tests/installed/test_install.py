@@ -24,7 +24,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def damosd(tree: Path, *words: str) -> str:
     """Run the installed program where it lies, and return what it printed."""
-    command = [tree / "usr/lib/damosd/venv/bin/python", "-I", tree / "usr/bin/damosd", *words]
+    command = [str(tree / "usr/lib/damosd/venv/bin/python"), "-I", str(tree / "usr/bin/damosd"), *words]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd="/").stdout
 
 

@@ -204,7 +204,9 @@ def _filters_of(injection: Injection) -> list[bytes]:
     try:
         return injection.tracee.seccomp_filters()
     except OSError as error:
-        reason = f"its seccomp filter cannot be read: {os.strerror(error.errno or 0)} (CAP_SYS_ADMIN)"
+        reason = (
+            f"its seccomp filter cannot be read: {os.strerror(error.errno or 0)} (CAP_SYS_ADMIN, no filter of ours)"
+        )
         raise injection.forget(reason) from error
 
 

@@ -60,6 +60,13 @@ class Applier:
         self.results = {name: results for name, results in self.results.items() if name in names}
         return self._effects.retire(one.name for one in before if (one.name, one.action) not in still)
 
+    def forget(self, target: int) -> None:
+        """Keep nothing about a target, whose number another may have soon."""
+        self.engine.forget(target)
+        self.cpu_ns.pop(target, None)
+        if self._guards:
+            self._guards.forget(target)
+
     def next_due(self) -> int:
         """Return the sampling interval in which the next scheme is due."""
         return self.engine.next_due()

@@ -130,6 +130,13 @@ class Engine:
                 return
         raise UsageError(f"there is no scheme {scheme!r} whose goal {goal} is user_input")
 
+    def forget(self, target: int) -> None:
+        """Keep nothing about a target, whose number another may have soon. What was done to it stays in the sums."""
+        for state in self.states:
+            state.target_stats.pop(target, None)
+            if state.quota.resume and state.quota.resume[0] == target:
+                state.quota.resume = None
+
     @property
     def paused_by_guards(self) -> bool:
         """Whether the guards of all schemes let them do nothing now, so that nothing has to be monitored."""

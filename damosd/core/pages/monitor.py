@@ -146,9 +146,14 @@ class PageMonitor:
     def resume(self) -> None:
         """Go on. Time has stood still for ages."""
 
+    def follow(self) -> None:
+        """Take in now that targets have come or gone: the next step looks at those that are new."""
+        self._begin_anew(self._operations.take_changed())
+        self._next_step = min(self._next_step, self.passed + 1)
+
     def stop_without_targets(self) -> None:
         """Stop when no target is left."""
-        if self.running and not any(map(self._operations.target_valid, range(self._operations.nr_targets))):
+        if self.running and self._operations.finished():
             self.stop()
 
     def _interval(self) -> int:
@@ -242,17 +247,23 @@ class PageMonitor:
     def _begin_anew(self, changed: Sequence[int]) -> None:
         """Forget what was known of targets that have changed."""
         for target in changed:
-            if not (group := self._group_of(target)):
-                continue
-            if len(group) == 1:
-                self._groups.remove(group)
-            before = group.take_out(target)
+            total = self._forget(target)
             if self._operations.target_valid(target):
                 fresh = self._fresh(target)
-                fresh.totals, fresh.next_look = before.totals, self.passed + 1
+                fresh.totals, fresh.next_look = [total or Spent()], self.passed + 1
                 self._groups.append(fresh)
-            else:
-                self._ended[target] = before.totals[0]
+                self._ended.pop(target, None)
+            elif total:
+                self._ended[target] = total
+
+    def _forget(self, target: int) -> Spent | None:
+        """Look at a target no more; return what it has cost, if it was looked at."""
+        group = self._group_of(target)
+        if not group:
+            return None
+        if len(group) == 1:
+            self._groups.remove(group)
+        return group.take_out(target).totals[0]
 
     @staticmethod
     def _unsettled(pages: Pages) -> bool:

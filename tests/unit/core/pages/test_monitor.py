@@ -80,6 +80,10 @@ class Costly:
         del target
         return True
 
+    def finished(self) -> bool:
+        """Return that it is not over."""
+        return False
+
     def cleanup(self) -> None:
         """Let go."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from damosd.actions.thp import Advisor
+from damosd.core.attrs import Resolution
 from damosd.core.monitor import Callbacks
 from damosd.daemon.applier import Applier
 from damosd.daemon.effects import Effects
@@ -19,7 +20,7 @@ from damosd.daemon.guards import Guards
 from damosd.daemon.journal import Journal, default_folder
 from damosd.daemon.metrics import SystemMetrics
 from damosd.daemon.wait import Waiter
-from damosd.daemon.watching import Resolution, Watching
+from damosd.daemon.watching import Watching
 from damosd.damos.engine import Engine
 from damosd.inject.client import Injector
 from damosd.report.status import Summary
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from damosd.core.attrs import Attrs
     from damosd.core.intervals import IntervalsGoal
     from damosd.core.monitor import Monitor
-    from damosd.core.pages.budget import Overhead
+    from damosd.core.overhead import Overhead
     from damosd.core.pages.monitor import PageMonitor
     from damosd.core.snapshot import Snapshot
     from damosd.damos.backoff import GuardStatus

@@ -6,14 +6,15 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from damosd.access.pagetable import PAGE
+from damosd.core.attrs import Resolution
 from damosd.core.monitor import Monitor
-from damosd.core.pages.budget import Overhead, Spent, intervals_needed
+from damosd.core.overhead import Overhead
+from damosd.core.pages.budget import Spent, intervals_needed
 from damosd.core.pages.monitor import PageMonitor
 from damosd.errors import TargetGoneError, UsageError
 from damosd.linux import process
@@ -41,14 +42,6 @@ _REGION_SAMPLES = 20
 _SHORTEST_SAMPLE_US = 5_000
 _LOOK_NS = 10.0
 """What a look takes for a page, as long as nothing is known."""
-
-
-class Resolution(StrEnum):
-    """What is monitored: samples of regions, as the kernel does, every page, or whichever fits the overhead."""
-
-    REGION = "region"
-    PAGE = "page"
-    AUTO = "auto"
 
 
 class Watching:

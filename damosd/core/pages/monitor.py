@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from damosd.core.attrs import MAX_PAGE_SAMPLES
 from damosd.core.monitor import Callbacks, call_or_stop
+from damosd.core.overhead import Overhead
 from damosd.core.pages.aging import ask_again, choose
-from damosd.core.pages.budget import Overhead, Spent
+from damosd.core.pages.budget import Spent
 from damosd.core.pages.chunks import PAGES_A_CHUNK
 from damosd.core.pages.groups import Cost, Group, regrouped
 from damosd.core.pages.regions import Runs, begin_anew, recall, runs
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from damosd.core.pages.aging import Choice
     from damosd.core.pages.operations import PageOperations
 
-MAX_SAMPLES = 20
 _LEAST_CPU = 1e-9
 _MOST_FLUSHES = 3
 _ASLEEP_LOOKS = 20
@@ -60,10 +61,10 @@ class PageMonitor:
         callbacks: Callbacks | None = None,
         known: Snapshot | None = None,
     ) -> None:
-        if attrs.aggr_samples > MAX_SAMPLES:
+        if attrs.aggr_samples > MAX_PAGE_SAMPLES:
             raise UsageError(
                 f"{attrs.aggr_samples} samples in an aggregation are too many to look at every page each time",
-                hint=f"give a longer --sample, for {MAX_SAMPLES} samples at most; one of 1 s in 1 s is usual",
+                hint=f"give a longer --sample, for {MAX_PAGE_SAMPLES} samples at most; one of 1 s in 1 s is usual",
             )
         self.attrs = attrs
         self.passed = 0

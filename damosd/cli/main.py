@@ -13,13 +13,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from damosd import __version__
-from damosd.cli import check, config, doctor, run, schemes, targets, undo, workload, wss
+from damosd.cli import check, config, daemon, doctor, run, schemes, targets, undo, workload, wss
 from damosd.errors import DamosdError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = {
+    "daemon": (daemon, "do what the configuration says, until told to stop"),
     "run": (run, "monitor processes and run schemes on them"),
     "wss": (wss, "measure exactly how much memory a process uses in the last seconds"),
     "targets": (targets, "show which processes the configuration makes targets, and why"),

@@ -160,7 +160,7 @@ class Monitor:
             self._next_update = self.passed
             self._refit()
 
-    def follow(self) -> None:
+    def follow(self, _elapsed: int = 0) -> None:
         """Take in now that targets have come or gone, or that `Operations.take_changed` has anything else to tell."""
         sampling = self._counting
         self._drop_changed()

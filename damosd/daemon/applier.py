@@ -42,7 +42,7 @@ class Applier:
         self.engine = engine
         self._effects = effects
         self._guards = guards
-        self._on_explain = on_explain
+        self.on_explain = on_explain
         self.results: dict[str, Results] = {}
         self.cpu_ns: Counter[int] = Counter()
         effects.get_ready(engine.schemes)
@@ -79,7 +79,7 @@ class Applier:
         """Carry out the plans that are due; return what that means for the regions."""
         self._effects.begin_round()
         self._find_refused()
-        planned = self.engine.plan(snapshot, explain=self._on_explain is not None)
+        planned = self.engine.plan(snapshot, explain=self.on_explain is not None)
         for index in {plan.scheme for plan in planned.plans}:
             self.engine.states[index].failed = ""
         for plan in planned.plans:
@@ -87,8 +87,8 @@ class Applier:
             outcome = self._carry_out(plan)
             self.cpu_ns[plan.target] += time.thread_time_ns() - cpu_ns
             self.engine.account(plan, outcome.applied, outcome.passed, time.monotonic_ns() - begun)
-        if self._on_explain and planned.explanations:
-            self._on_explain(tuple(map(self._with_outcome, planned.explanations)))
+        if self.on_explain and planned.explanations:
+            self.on_explain(tuple(map(self._with_outcome, planned.explanations)))
         return planned.regions
 
     def _with_outcome(self, explanation: Explanation) -> Explanation:

@@ -146,7 +146,7 @@ class Session:
         self._held = ""  # why somebody wants it to stand still
         self._paused = ""  # what keeps all schemes from doing anything, so that nothing is monitored
         self._next_look = 0.0
-        self._next_step = self._next_guard = 0.0
+        self._last_step = self._next_step = self._next_guard = 0.0
         self._snapshot: Snapshot | None = None
         self._reason = ""
 
@@ -183,6 +183,10 @@ class Session:
         self._watching.tune(attrs, overhead)
         self._next_step = min(self._next_step, time.monotonic() + self._monitor.interval_us / 1e6)
 
+    def explain_to(self, hook: Callable[[tuple[Explanation, ...]], None] | None) -> None:
+        """Tell that hook from now on what schemes made of every region; nobody, for none, which takes less time."""
+        self._applier.on_explain = hook
+
     def hold(self, why: str) -> None:
         """Stand still from now on, for that reason; go on, for none."""
         self._held = why
@@ -208,7 +212,10 @@ class Session:
 
     def follow(self) -> None:
         """Let the monitor begin with the processes that have joined, and forget those that have left."""
-        self._watching.follow()
+        now = time.monotonic()
+        self._watching.follow(now - self._last_step)
+        due = now + self._monitor.attrs.sample_us / 1e6
+        self._next_step = min(self._next_step, due) if self._next_step > now else due
 
     def run(
         self, on_status: Callable[[Status], None], *, duration_s: float = math.inf, status_interval_s: float = 1.0
@@ -252,6 +259,7 @@ class Session:
         """Begin to monitor. Raises what a hook raises."""
         self._monitor.start()
         now = time.monotonic()
+        self._last_step = now
         self._next_step = now + self._monitor.interval_us / 1e6
         self._next_guard = now + _GUARD_S
 
@@ -282,6 +290,7 @@ class Session:
         late_s, interval_s = now - self._next_step, self._monitor.interval_us / 1e6
         self._monitor.step()
         ended = time.monotonic()
+        self._last_step = ended
         self.steps.note(ended - now, late=late_s > interval_s)
         interval_s = self._monitor.interval_us / 1e6
         # A step that took long stretches its interval: pages need a whole one to be accessed in.

@@ -219,10 +219,10 @@ class Watching:
         self._spent.pop(target, None)
         self._told.pop(pid, None)
 
-    def follow(self) -> None:
-        """Let the monitor begin with the processes that have joined, and forget those that have left."""
+    def follow(self, elapsed_s: float) -> None:
+        """Let the monitor begin with those that have joined, and forget who has left, so long after its last step."""
         if self.monitor.running:
-            self.monitor.follow()
+            self.monitor.follow(int(elapsed_s * 1e6) // self.monitor.attrs.sample_us)
 
     def _all_operations(self) -> Iterator[Vaddr | VaddrPages]:
         return (operations for operations in (self._regions, self._pages) if operations)

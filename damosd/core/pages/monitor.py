@@ -147,10 +147,13 @@ class PageMonitor:
     def resume(self) -> None:
         """Go on. Time has stood still for ages."""
 
-    def follow(self) -> None:
-        """Take in now that targets have come or gone: the next step looks at those that are new."""
+    def follow(self, elapsed: int = 0) -> None:
+        """Take in now that targets have come or gone: the next step, one sampling interval from now, looks at them.
+
+        `elapsed` sampling intervals have passed since the last step.
+        """
         self._begin_anew(self._operations.take_changed())
-        self._next_step = min(self._next_step, self.passed + 1)
+        self._next_step = min(self._next_step, self.passed + elapsed + 1)
 
     def stop_without_targets(self) -> None:
         """Stop when no target is left."""

@@ -7,12 +7,16 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+from damosd.cli.calling import add_socket
 from damosd.cli.configuration import add_root
 from damosd.cli.undo import add_state, log_undone
 
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
+
+    from damosd.config.settings import Settings
+    from damosd.control.access import Access
 
 _DESCRIPTION = """\
 Find the processes that the configuration names as targets, monitor them and run schemes on them, in the foreground,
@@ -36,6 +40,7 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     add_root(parser)
     add_state(parser)
+    add_socket(parser)
     parser.add_argument("--verbose", action="store_true", help="log more, to stderr")
 
 
@@ -50,7 +55,9 @@ def main(args: argparse.Namespace) -> int:
     from damosd.cli.guarding import tell_change  # noqa: PLC0415  # loads numpy
     from damosd.cli.logs import configure  # noqa: PLC0415  # loads structlog
     from damosd.config.found import find_configuration  # noqa: PLC0415  # not for --help
+    from damosd.control.server import Server  # noqa: PLC0415  # not for --help
     from damosd.daemon.journal import Journal, default_folder  # noqa: PLC0415  # not for --help
+    from damosd.daemon.service.commands import Commands  # noqa: PLC0415  # loads numpy
     from damosd.daemon.service.daemon import Daemon, Machinery  # noqa: PLC0415  # loads numpy
     from damosd.daemon.undo import undo_leftovers  # noqa: PLC0415  # loads numpy
 
@@ -62,11 +69,19 @@ def main(args: argparse.Namespace) -> int:
         log=log,
         state=state,
         on_guard=partial(tell_change, log),
+        on_settings=lambda settings: server.allow(_access(settings)),
         alive=lambda: None,
     )
     daemon = Daemon(machinery, __version__)
-    if not daemon.plan.settings.dry_run:
-        log_undone(log, undo_leftovers(Journal(state)))
-    reason = daemon.run()
+    with Server(args.socket, Commands(daemon), _access(daemon.plan.settings)) as server:
+        if not daemon.plan.settings.dry_run:
+            log_undone(log, undo_leftovers(Journal(state)))
+        reason = daemon.run([server])
     log.info("ended", reason=reason)
     return 0
+
+
+def _access(settings: Settings) -> Access:
+    from damosd.control.access import Access  # noqa: PLC0415  # not for --help
+
+    return Access.of_machine(readers_all=settings.control.status_for_all)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from damosd.config.found import Configuration
+    from damosd.config.settings import Settings
     from damosd.core.attrs import Resolution
     from damosd.daemon.discovery.changes import Changes, Match
     from damosd.daemon.service.plan import Planned
@@ -45,10 +46,15 @@ class Log(Protocol):
 
 
 class Channel(Protocol):
-    """Somebody who asks: `fd` is readable when there is something to `serve`, and `next_due` is when else there is."""
+    """Somebody who asks."""
 
-    fd: int
-    next_due: float
+    @property
+    def fd(self) -> int:
+        """What to poll."""
+
+    @property
+    def next_due(self) -> float:
+        """When to serve although it is not readable (time.monotonic())."""
 
     def serve(self) -> None:
         """Do what there is to do, without waiting."""
@@ -58,14 +64,15 @@ class Channel(Protocol):
 class Machinery:
     """What the daemon is run with: where to read the configuration, where to log to and what to keep where.
 
-    `on_guard` is given a scheme's name and its guard's status when that changes; `alive` is called after every round
-    of the loop.
+    `on_guard` is given a scheme's name and its guard's status when that changes; `on_settings` what the main file says
+    when that was taken over; `alive` is called after every round of the loop.
     """
 
     load: Callable[[], Configuration]
     log: Log
     state: Path
     on_guard: Callable[[str, GuardStatus], None]
+    on_settings: Callable[[Settings], None]
     alive: Callable[[], None]
 
 
@@ -212,6 +219,7 @@ class Daemon:
             )
         else:
             self.configuration = self._loaded(whole)
+            self._machinery.on_settings(whole.settings)
         return self.configuration
 
     def _take_over(self, whole: Plan) -> None:

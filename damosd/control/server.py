@@ -62,10 +62,12 @@ class Server:
         *,
         hooks: Hooks | None = None,
         clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         self._listening = Listening(path, access)
         self._access = access
         self._clock = clock
+        self._cpu = cpu
         self._answers = Answers(controlled, hooks or Hooks(), clock)
         self._pace = Pace(clock)
         self._resting = False
@@ -80,7 +82,7 @@ class Server:
 
     def serve(self) -> None:
         """Do what there is to do, or a part of it."""
-        begin = self._clock()
+        begin, begin_cpu = self._clock(), self._cpu()
         if not self._pace.allows():
             self._rest(resting=True)
             return
@@ -97,7 +99,7 @@ class Server:
             asked, told = self._answer_one(), self._tell_one(begin)
             if not (asked or told) or self._clock() - begin >= SLICE_S:
                 break
-        self._pace.spend(self._clock() - begin)
+        self._pace.spend(self._cpu() - begin_cpu)  # while the configuration is read, monitoring goes on
 
     @property
     def next_due(self) -> float:

@@ -134,7 +134,10 @@ class Engine:
             if state.scheme.name == scheme and 0 <= goal < len(goals) and goals[goal].metric is GoalMetric.USER_INPUT:
                 state.quota.user_inputs[goal] = value
                 return
-        raise UsageError(f"there is no scheme {scheme!r} whose goal {goal} is user_input")
+        raise UsageError(
+            f"there is no scheme {scheme!r} whose goal {goal} is user_input",
+            hint="goals are counted from 0; `damosd schemes show` shows them",
+        )
 
     def forget(self, target: int) -> None:
         """Keep nothing about a target, whose number another may have soon. What was done to it stays in the sums."""

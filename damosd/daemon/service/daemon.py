@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from damosd.config.found import Configuration
+    from damosd.config.load import Meanwhile
     from damosd.config.settings import Settings
     from damosd.core.attrs import Resolution
     from damosd.daemon.discovery.changes import Changes, Match
@@ -68,7 +69,7 @@ class Machinery:
     when that was taken over; `alive` is called after every round of the loop.
     """
 
-    load: Callable[[], Configuration]
+    load: Callable[[Meanwhile | None], Configuration]
     log: Log
     state: Path
     on_guard: Callable[[str, GuardStatus], None]
@@ -92,7 +93,7 @@ class Daemon:
         self._reload_wanted = False
         self._doubts: set[tuple[int, str]] = set()
         self.watches: dict[str, Watch] = {}
-        self.plan = plan(machinery.load())
+        self.plan = plan(machinery.load(None))
         self.discovery = Discovery(self.plan.settings.selection, self.plan.settings.discovery_interval_us / 1e6)
         self._next_discovery = 0.0
         for planned in self.plan.planned:
@@ -146,15 +147,11 @@ class Daemon:
 
     def _round(self, waiter: Waiter, channels: Sequence[Channel]) -> None:
         """Sleep until there is something to do, and do it."""
-        now = time.monotonic()
-        moments = [now + _IDLE_S, self._next_discovery, self.discovery.next_scan]
-        moments += [watch.next_tick() for watch in self.watches.values()]
+        moments = [self._next_tick(), self._next_discovery, self.discovery.next_scan]
         moments += [channel.next_due for channel in channels]
         ready = waiter.ready(min(moments))
+        self._tick()
         now = time.monotonic()
-        for watch in self.watches.values():
-            if now >= watch.next_tick():
-                watch.tick(now)
         for channel in channels:
             if channel.fd in ready or now >= channel.next_due:
                 channel.serve()
@@ -165,6 +162,17 @@ class Daemon:
         for watch in self.watches.values():
             watch.session.tell_limits()
         self._machinery.alive()
+
+    def _tick(self) -> float:
+        """Do what is due in all sessions; return when there is something to do again."""
+        for watch in self.watches.values():
+            now = time.monotonic()
+            if now >= watch.next_tick():
+                watch.tick(now)
+        return self._next_tick()
+
+    def _next_tick(self) -> float:
+        return min([time.monotonic() + _IDLE_S, *(watch.next_tick() for watch in self.watches.values())])
 
     def _discover(self, waiter: Waiter, now: float, *, heard: bool) -> None:
         """Look for processes when it is time to; what was heard of them is left to gather for a moment."""
@@ -204,7 +212,7 @@ class Daemon:
     def reload(self) -> ConfigurationStatus:
         """Read the configuration again, and go on by it as a whole; or as before, if anything is wrong with it."""
         try:
-            whole = plan(self._machinery.load())
+            whole = plan(self._machinery.load(self._tick))
             self._take_over(whole)
         except DamosdError as error:
             problems = tuple(str(error).splitlines())
@@ -253,7 +261,8 @@ class Daemon:
             if name not in kept_names:
                 failures += watch.close()
         matches = self.discovery.matches()
-        self.watches = {one.name: fresh.get(one.name) or self.watches[one.name] for one in whole.planned}
+        going = self.watches | fresh
+        self.watches = {one.name: going[one.name] for one in whole.planned}
         self.plan = whole
         self.discovery.select(whole.settings.selection, whole.settings.discovery_interval_us / 1e6)
         self._rejoin(fresh, matches)

@@ -65,9 +65,6 @@ class Watch:
         """The target's."""
         return self.planned.name
 
-    def __len__(self) -> int:
-        return len(self._comms)
-
     def change(self, gone: Iterable[Gone], appeared: Iterable[Match]) -> Iterator[tuple[Match, str]]:
         """Let go of processes, and begin with others; yield those that cannot be monitored, and why.
 

@@ -347,7 +347,7 @@ def test_work_that_took_long_is_made_up_for(path: Path, noted: NotedDaemon, monk
         return regions(target, pid)
 
     monkeypatch.setattr(noted, "regions", slow_regions)
-    with Server(path, noted, Access(), clock=clock) as server, Talker(server, path) as talker:
+    with Server(path, noted, Access(), clock=clock, cpu=clock) as server, Talker(server, path) as talker:
         assert talker.ask("regions")["ok"]
         talker.socket.send(PING % 7)
         server.serve()

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from damosd.config.base import Model, kind_of, text
 from damosd.config.findings import findings
+from damosd.config.metrics import MetricsModel
 from damosd.config.problems import ConfigFileError
 from damosd.config.settings import DISCOVERY_US, Settings
 from damosd.config.source import read
@@ -43,11 +44,13 @@ class MainModel(Model):
     discovery_interval_us: Annotated[TimeUs, AfterValidator(_interval)] = DISCOVERY_US
     targets: dict[Name, TargetModel] = Field(default_factory=dict)
     never: list[NeverModel] = Field(default_factory=list)
+    metrics: MetricsModel = MetricsModel()
 
     def to_settings(self) -> Settings:
         """Return what the file says."""
         targets = tuple(model.to_target(name) for name, model in self.targets.items())
-        return Settings(Selection(targets, tuple(one.to_selector() for one in self.never)), self.discovery_interval_us)
+        selection = Selection(targets, tuple(one.to_selector() for one in self.never))
+        return Settings(selection, self.discovery_interval_us, self.metrics.to_settings())
 
 
 def load_main_file(path: Path) -> Settings:

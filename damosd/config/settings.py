@@ -16,11 +16,25 @@ DISCOVERY_US = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where metrics are to be had: nowhere, unless a file says otherwise.
+
+    `listen`: an address of this machine, IPv4 or IPv6, and a port; `textfile`: an absolute path, written every
+    `interval_us`.
+    """
+
+    listen: tuple[str, int] | None = None
+    textfile: Path | None = None
+    interval_us: int = 15_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """Which processes are targets, and how often to look for them."""
+    """Which processes are targets, how often to look for them, and where metrics are to be had."""
 
     selection: Selection
     discovery_interval_us: int
+    metrics: MetricsSettings = MetricsSettings()
 
 
 def main_below(root: Path) -> Path:

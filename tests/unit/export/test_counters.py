@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from support import daemon_status as made_up
+
 from damosd.export.counters import Counters
-from tests.support import daemon_status as made_up
 
 if TYPE_CHECKING:
     from damosd.report.daemon import DaemonStatus

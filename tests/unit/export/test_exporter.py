@@ -13,12 +13,12 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
+from support import daemon_status as made_up
 
 from damosd.config.settings import MetricsSettings
 from damosd.errors import PrivilegeError, UnavailableError
 from damosd.export import figures, textfile
 from damosd.export.exporter import Exporter
-from tests.support import daemon_status as made_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support import daemon_status as made_up
 
 from damosd.damos.backoff import Phase
 from damosd.export.counters import COUNTERS
 from damosd.export.exposition import Family, Kind, Metric, text
 from damosd.export.figures import Figures
 from damosd.export.gauges import GAUGES
-from tests.support import daemon_status as made_up
 
 if TYPE_CHECKING:
     from damosd.report.daemon import DaemonStatus
@@ -129,16 +129,16 @@ def test_state_sets() -> None:
     of_scheme = {"target": "cache", "scheme": "prcl", "action": "pageout"}
     phases = {one: value(trying, "scheme_guard_phase", **of_scheme, phase=one) for one in Phase}
     assert phases == {"free": 0, "slow": 0, "paused": 0, "trying": 1}
-    for change, by in (
-        ({"paused": True}, "request"),
-        ({"paused": True, "status": "guards"}, "request"),
-        ({"status": "guards"}, "guards"),
-        ({"status": "watermarks"}, "watermarks"),
-        ({"status": "something new"}, "other"),
-        ({}, None),
+    for asked, why, by in (
+        (True, "", "request"),
+        (True, "guards", "request"),
+        (False, "guards", "guards"),
+        (False, "watermarks", "watermarks"),
+        (False, "something new", "other"),
+        (False, "", None),
     ):
-        target = made_up.target(paused=bool(change.get("paused")))
-        target = replace(target, status=replace(target.status, paused=change.get("status", "")))
+        target = made_up.target(paused=asked)
+        target = replace(target, status=replace(target.status, paused=why))
         paused = {
             one: value(made_up.daemon(target), "target_paused", target="cache", by=one)
             for one in ("request", "watermarks", "guards", "other")

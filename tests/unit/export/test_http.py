@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support import daemon_status as made_up
 
 from damosd.errors import UnavailableError
 from damosd.export import http as served
 from damosd.export.figures import Figures
 from damosd.export.http import MetricsServer
-from tests.support import daemon_status as made_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

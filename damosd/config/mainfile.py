@@ -22,7 +22,7 @@ from damosd.units import MAX, format_time_us, shown
 VERSION = "1"
 
 _SHORTEST_US = 100_000
-_HINT = "docs/targets.md explains the keys, their units and defaults"
+_HINT = "docs/targets.md explains the keys, their units and defaults, docs/metrics.md those of 'metrics'"
 
 
 def _version(word: str) -> str:

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from damosd.config.findings import keys_of
 from damosd.config.mainfile import load_main_file
+from damosd.config.metrics import MetricsModel
 from damosd.config.problems import ConfigFileError
 from damosd.config.settings import MetricsSettings
+
+DOC = Path(__file__).parents[3].joinpath("docs", "metrics.md").read_text(encoding="utf-8")
 
 
 def load(folder: Path, text: str) -> MetricsSettings:
@@ -73,3 +78,14 @@ def test_mistakes(tmp_path: Path, text: str, told: str) -> None:
     """Each is told with its place and what to write instead."""
     with pytest.raises(ConfigFileError, match=told):
         load(tmp_path, text)
+
+
+def test_the_documentation(tmp_path: Path) -> None:
+    """Its example can be copied, says what the default interval is, and every key is explained."""
+    (text,) = re.findall(r"^```yaml\n(metrics:.*?)^```$", DOC, re.DOTALL | re.MULTILINE)
+    path = tmp_path / "damosd.yaml"
+    path.write_text(text)
+    textfile = Path("/var/lib/prometheus/node-exporter/damosd.prom")
+    settings = MetricsSettings(("127.0.0.1", 9753), textfile)
+    assert load_main_file(path).metrics == settings
+    assert set(re.findall(r"^\| `([a-z]+)` \|", DOC, re.MULTILINE)) == set(keys_of(MetricsModel))

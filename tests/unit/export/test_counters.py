@@ -97,6 +97,7 @@ def test_costs_of_processes_that_ended_stay() -> None:
         told = tuple(made_up.process(pid, cost=made_up.cost(read_ms=ms)) for pid, ms in processes.items())
         counters.take(made_up.daemon(made_up.target(targets=told)))
     assert values(counters, "monitoring_cpu_seconds_total")["cache", "read"] == 4 + 2 + 0.5 + 0.5
+    assert values(counters, "disturbance_seconds_total") == {("cache",): 0.5 + 0.5 + 0.5}
 
 
 def test_own_cpu_time_does_not_fall_with_its_last_digit() -> None:

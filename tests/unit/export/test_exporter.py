@@ -120,9 +120,17 @@ def test_a_folder_that_may_not_be_written_to(tmp_path: Path, monkeypatch: pytest
     assert "ReadWritePaths" in caught.value.hint
 
 
-def test_a_failure_is_told_once(path: Path, tmp_path: Path) -> None:
-    """A folder that goes away is told once, and again only after it was there."""
+def test_a_failure_is_told_once(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that goes away is told once, however often it is tried, and again only after it was there."""
     told: list[str] = []
+    tries: list[str] = []
+    really = textfile.replace
+
+    def replace(path: Path, content: str) -> None:
+        tries.append(content)
+        really(path, content)
+
+    monkeypatch.setattr(textfile, "replace", replace)
     folder = tmp_path / "in"
     folder.mkdir()
     exporter = Exporter(MetricsSettings(textfile=folder / path.name, interval_us=OFTEN_US), told.append)
@@ -131,6 +139,8 @@ def test_a_failure_is_told_once(path: Path, tmp_path: Path) -> None:
     for times in (1, 2):
         folder.rename(tmp_path / "away")
         wait_for(lambda times=times: len(told) == times)  # type: ignore[misc]
+        tries.clear()
+        wait_for(lambda: len(tries) > 3)
         (tmp_path / "away").rename(folder)
         (folder / path.name).unlink(missing_ok=True)
         wait_for((folder / path.name).exists)
@@ -184,10 +194,13 @@ def test_a_change_that_fails_changes_nothing(exporter: Exporter, path: Path, tmp
 def test_the_process_can_end_without_closing(path: Path) -> None:
     """Threads of the exporter keep no process alive, not even with somebody connected."""
     program = (
-        "import socket; from pathlib import Path\n"
+        "import socket, threading; from pathlib import Path; from damosd.export import http\n"
         "from damosd.config.settings import MetricsSettings; from damosd.export.exporter import Exporter\n"
+        "http._PATIENCE_S = 1000\n"
         f"exporter = Exporter(MetricsSettings(('127.0.0.1', 0), Path({str(path)!r})), print)\n"
-        "client = socket.create_connection(('127.0.0.1', exporter.port)); print('done')\n"
+        "client = socket.create_connection(('127.0.0.1', exporter.port))\n"
+        "while not any('process_request' in one.name for one in threading.enumerate()): pass\n"
+        "print('done')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
     assert (done.stdout, done.stderr) == ("done\n", "")

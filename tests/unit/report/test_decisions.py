@@ -64,6 +64,8 @@ def test_the_first_action_on_a_process_is_told_with_all_there_is_to_know(world: 
             "reason": "not accessed for at least 5 s",
         }
     ]
+    world.decisions.close()
+    assert world.lines() == []
 
 
 def test_what_follows_is_added_up_for_a_minute(world: World) -> None:
@@ -178,10 +180,12 @@ def test_schemes_and_targets_are_told_apart(world: World) -> None:
 
 
 def test_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of processes that come and go only the last ones are remembered, and no minute is kept."""
+    """Of processes that come and go only the last ones are remembered, and who stays is; no minute is kept."""
     monkeypatch.setattr(told, "_MOST_KNOWN", 50)
-    for pid in range(10_000):
+    for pid in range(1, 10_000):
+        world.did(0, 4096)
         world.did(pid, 4096)
+        assert (tuple(PLACE[key] for key in ("target", "scheme", "action")), 0) in world.decisions._known
         world.now_s += 0.1
         world.decisions.tell()
     assert len(world.decisions._known) == 50

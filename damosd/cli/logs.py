@@ -28,7 +28,7 @@ def configure(*, verbose: bool, limit: RateLimit | None = None) -> None:
     A command that somebody has given tells all; what runs for long has a limit.
     """
     terminal = sys.stderr.isatty()
-    journal = is_journal(sys.stderr, os.environ)
+    journal = _is_journal(sys.stderr, os.environ)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -43,7 +43,7 @@ def configure(*, verbose: bool, limit: RateLimit | None = None) -> None:
     )
 
 
-def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Tell whether `stream` is the one to the journal that JOURNAL_STREAM names: whoever redirects it gets no JSON."""
     device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
     try:
@@ -53,7 +53,7 @@ def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return (device, inode) == (str(there.st_dev), str(there.st_ino))
 
 
-def for_journal(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+def _for_journal(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     """Return a line of JSON with its priority before it, as sd-daemon(3) has it."""
     ordered = {key: event[key] for key in _FIRST if key in event} | dict(event)
     return f"<{_PRIORITIES.get(str(event.get('level')), 6)}>{json.dumps(ordered)}"
@@ -64,4 +64,4 @@ def _renderer(*, terminal: bool, journal: bool) -> Callable[..., Any]:
         return structlog.dev.ConsoleRenderer(
             colors="NO_COLOR" not in os.environ, exception_formatter=structlog.dev.plain_traceback
         )
-    return for_journal if journal else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
+    return _for_journal if journal else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])

@@ -17,6 +17,7 @@ BURST = 10
 WINDOW_S = 60.0
 
 _MOST_KINDS = 1000
+_LEVELS = ("debug", "info", "warning", "error", "critical")
 _LEFT_OUT = "more of the same was left out"
 
 
@@ -31,16 +32,13 @@ _OF_MANY_KINDS = _Kind("of many kinds", "", "")
 
 @dataclass(slots=True)
 class _Account:
-    """`told` since `begun_s`; `left_out` since `left_out_s`, the most serious at `method`."""
+    """`told` since `begun_s`; `left_out` since `left_out_s`, the most serious of them at `level`."""
 
     begun_s: float
     told: int = 0
     left_out: int = 0
     left_out_s: float = 0.0
-    method: str = ""
-
-
-_SERIOUS = ("debug", "info", "warning", "error", "critical")
+    level: str = _LEVELS[0]
 
 
 class RateLimit:
@@ -69,7 +67,7 @@ class RateLimit:
                 return event
             account.left_out_s = account.left_out_s if account.left_out else now_s
             account.left_out += 1
-            account.method = max(account.method, method, key=_seriousness)
+            account.level = max(account.level, _level(event.get("level", method)), key=_LEVELS.index)
         raise DropEvent
 
     def tell(self, log: Any, *, all_of_it: bool = False) -> None:
@@ -87,7 +85,7 @@ class RateLimit:
             if account.left_out:
                 whose = {key: name for key, name in (("target", kind.target), ("scheme", kind.scheme)) if name}
                 within_s = round(now_s - account.left_out_s)
-                tell = getattr(log, account.method)
+                tell = getattr(log, account.level)
                 tell(_LEFT_OUT, of=kind.event, **whose, times=account.left_out, within_s=within_s)
 
     def _account(self, kind: _Kind, now_s: float) -> _Account:
@@ -96,5 +94,6 @@ class RateLimit:
         return self._accounts.setdefault(kind, _Account(now_s))
 
 
-def _seriousness(method: str) -> int:
-    return _SERIOUS.index(method) if method in _SERIOUS else -1
+def _level(name: str) -> str:
+    """Return one of the levels; what has another name is an exception."""
+    return name if name in _LEVELS else "error"

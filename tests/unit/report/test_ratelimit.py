@@ -94,6 +94,15 @@ def test_the_tally_is_as_serious_as_what_was_left_out(world: World) -> None:
     assert [(method, line["times"]) for method, line in world.take()] == [("error", 2 * BURST)]
 
 
+def test_exceptions_are_errors(world: World) -> None:
+    """A method that is no level of its own is counted as well."""
+    for _ in range(BURST + 1):
+        world.log.exception("late", exc_info=False)  # noqa: LOG007  # the method is what is tried
+    world.take()
+    world.limit.tell(world.log, all_of_it=True)
+    assert [(method, line["times"]) for method, line in world.take()] == [("error", 1)]
+
+
 def test_tallies_are_not_limited(world: World) -> None:
     """However many kinds there are, each one's tally is told."""
     for event in "abcdefghijklmnopqrstuvwxyz"[: 2 * BURST]:

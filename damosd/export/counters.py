@@ -164,15 +164,15 @@ class Counters:
 
     def _forget(self, status: DaemonStatus) -> None:
         """Forget the schemes and targets that the configuration does not have any more."""
-        schemes = {one.name: {scheme.name for scheme in one.status.schemes} for one in status.targets}
+        schemes = {one.name: {(scheme.name, scheme.action) for scheme in one.status.schemes} for one in status.targets}
         for totals in (self._steps, self._cost, self._disturbance):
             totals.forget(lambda labels: labels[0] not in schemes)
 
         def goes(labels: Labels) -> bool:
-            target, scheme = labels[:2]
+            target, scheme, action = labels[:3]
             there = schemes.get(target)
             # A target that has no processes may show none of its schemes.
-            return there is None or bool(there and scheme not in there and scheme not in status.disabled)
+            return there is None or bool(there and (scheme, action) not in there and scheme not in status.disabled)
 
         for totals in self._of_schemes():
             totals.forget(goes)

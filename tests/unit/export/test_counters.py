@@ -77,6 +77,8 @@ def test_what_the_configuration_does_not_know_any_more_is_forgotten() -> None:
     take(counters, made_up.scheme("stays"), loaded_at=1.0, disabled=("disabled",))
     assert {labels[1] for labels in tried(counters)} == {"stays", "disabled"}
     assert {labels[1] for labels in values(counters, "scheme_undone_bytes_total")} == {"stays", "disabled"}
+    take(counters, made_up.scheme("stays", action="cold"), made_up.scheme("disabled"), loaded_at=1.5)
+    assert {labels[1:] for labels in tried(counters)} == {("stays", "cold"), ("disabled", "pageout")}
     take(counters, loaded_at=2.0)
     assert {labels[1] for labels in tried(counters)} == {"stays", "disabled"}
     counters.take(reloaded(made_up.daemon(made_up.target("other")), 3.0))

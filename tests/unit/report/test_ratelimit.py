@@ -97,7 +97,7 @@ def test_the_tally_is_as_serious_as_what_was_left_out(world: World) -> None:
 def test_exceptions_are_errors(world: World) -> None:
     """A method that is no level of its own is counted as well."""
     for _ in range(BURST + 1):
-        world.log.exception("late", exc_info=False)  # noqa: LOG004  # the method is what is tried
+        world.log.exception("late")  # noqa: LOG004  # the method is what is tried
     world.take()
     world.limit.tell(world.log, all_of_it=True)
     assert [(method, line["times"]) for method, line in world.take()] == [("error", 1)]

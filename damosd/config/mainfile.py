@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from damosd.config.base import Model, kind_of, text
 from damosd.config.findings import findings
+from damosd.config.metrics import MetricsModel
 from damosd.config.monitoring import MonitoringModel
 from damosd.config.problems import ConfigFileError, Problem
 from damosd.config.settings import DISCOVERY_US, Control, Settings
@@ -57,6 +58,7 @@ class MainModel(Model):
     targets: dict[Name, TargetModel] = Field(default_factory=dict)
     never: list[NeverModel] = Field(default_factory=list)
     control: ControlModel = ControlModel()
+    metrics: MetricsModel = MetricsModel()
     dry_run: Bool = False
     keep_changes: Bool = False
     unprotected: Bool = False
@@ -84,6 +86,7 @@ class MainModel(Model):
             self.discovery_interval_us,
             {name: self.monitoring_of(name).to_monitoring() for name in self.targets},
             self.control.to_control(),
+            self.metrics.to_settings(),
             self.dry_run,
             self.keep_changes,
             self.unprotected,

@@ -38,6 +38,19 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where metrics are to be had: nowhere, unless a file says otherwise.
+
+    `listen`: an address of this machine, IPv4 or IPv6, and a port; `textfile`: an absolute path, written every
+    `interval_us`.
+    """
+
+    listen: tuple[str, int] | None = None
+    textfile: Path | None = None
+    interval_us: int = 15_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Which processes are targets, how often to look for them, and how each target, by name, is monitored.
 
@@ -49,6 +62,7 @@ class Settings:
     discovery_interval_us: int = DISCOVERY_US
     monitoring: dict[str, Monitoring] = field(default_factory=dict)
     control: Control = Control()
+    metrics: MetricsSettings = MetricsSettings()
     dry_run: bool = False
     keep_changes: bool = False
     unprotected: bool = False

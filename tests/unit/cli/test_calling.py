@@ -286,17 +286,21 @@ def test_hostile_names(damosd: Any, noted: NotedDaemon, words: list[str], as_jso
 
 def test_live_schemes(damosd: Any, noted: NotedDaemon) -> None:
     """Those of each target, with what they do now."""
-    noted.figures = daemon(target(schemes=(scheme("a", guard=None), scheme("thp"))))
+    noted.figures = daemon(
+        target(schemes=(scheme("a", guard=None), scheme("thp"))), target("batch", paused=True, schemes=(scheme("a"),))
+    )
     told = json.loads(damosd("schemes", "live", "--json")[1])
     assert [(one["target"], one["name"], one["now"]) for one in told["schemes"]] == [
         ("cache", "a", "runs"),
         ("cache", "thp", "disabled"),
+        ("batch", "a", "paused"),
     ]
     assert told["disabled"] == ["thp"]
     assert [line.split()[:3] for line in damosd("schemes", "live")[1].splitlines()] == [
         ["scheme", "target", "action"],
         ["a", "cache", "pageout"],
         ["thp", "cache", "pageout"],
+        ["a", "batch", "pageout"],
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import select
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,9 +52,9 @@ def test_a_stream_keeps_its_pace(connect: Callable[[], Talker], server: Server) 
     first = server.next_due
     [connection] = server._connections.values()
     assert connection.stream is not None
-    connection.stream.due -= 60.0
+    connection.stream.due -= 90.0
     talker.line()
-    assert server.next_due == pytest.approx(first)
+    assert server.next_due == pytest.approx(first - 30, abs=0.001)
 
 
 def test_one_target_only(connect: Callable[[], Talker], noted: NotedDaemon) -> None:
@@ -107,6 +108,18 @@ def test_a_subscriber_that_sends_no_more(connect: Callable[[], Talker]) -> None:
     talker.socket.shutdown(1)
     assert talker.line()["ok"]
     assert [talker.line()["event"] for _ in range(3)] == ["status"] * 3
+
+
+def test_a_subscriber_that_sends_no_more_and_goes(connect: Callable[[], Talker], server: Server) -> None:
+    """That is seen before its next event, and the daemon is left alone until then."""
+    talker = connect()
+    talker.request("subscribe", what="status", interval_ms=60_000)
+    talker.socket.shutdown(1)
+    assert talker.line()["ok"]
+    assert talker.line()["event"] == "status"
+    serve_until(server, lambda: not select.select([server.fd], [], [], 0)[0])
+    talker.close()
+    serve_until(server, lambda: not server._connections)
 
 
 def test_a_subscriber_that_does_not_read(connect: Callable[[], Talker], server: Server, noted: NotedDaemon) -> None:

@@ -17,6 +17,7 @@ from damosd.cli import (
     check,
     completion,
     config,
+    daemon,
     doctor,
     explain,
     pause,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = {
+    "daemon": (daemon, "do what the configuration says, until told to stop"),
     "run": (run, "monitor processes and run schemes on them"),
     "wss": (wss, "measure exactly how much memory a process uses in the last seconds"),
     "targets": (targets, "show which processes the configuration makes targets, and why"),

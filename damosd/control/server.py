@@ -14,6 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from damosd.control.access import Right
+from damosd.control.address import default_path
 from damosd.control.answers import Answers, Hooks, check_right, checked
 from damosd.control.connection import Connection, Job, Stream
 from damosd.control.encoding import Encoding
@@ -48,7 +49,7 @@ _HUNG_UP = select.EPOLLHUP | select.EPOLLERR
 
 
 class Server:
-    """Listens at `path` and answers by `controlled`, to whom `access` lets.
+    """Listens at `path` (None: at the usual place) and answers by `controlled`, to whom `access` lets.
 
     `fd` is readable (poll, select, epoll) when there is something to do; then, and at `next_due`, call `serve`.
     Raises DamosdError as `Listening` does.
@@ -56,19 +57,19 @@ class Server:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         controlled: Controlled,
         access: Access,
         *,
         hooks: Hooks | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._listening = Listening(path, access)
+        self._listening = Listening(path or default_path(), access)
         self._access = access
         self._clock = clock
         self._answers = Answers(controlled, hooks or Hooks(), clock)
         self._pace = Pace(clock)
-        self._resting = False
+        self._rests_until = 0.0  # 0 when it does not
         self._accepts_at = 0.0
         self._connections: dict[int, Connection] = {}
         self._busy: deque[Connection] = deque()
@@ -82,9 +83,9 @@ class Server:
         """Do what there is to do, or a part of it."""
         begin = self._clock()
         if not self._pace.allows():
-            self._rest(resting=True)
+            self._rest(self._pace.resumes_at)
             return
-        self._rest(resting=False)
+        self._rest(0.0)
         if self._accepts_at and begin >= self._accepts_at:
             self._accepts_at = 0.0
             self._sockets.modify(self._listening.socket, select.EPOLLIN)
@@ -101,11 +102,14 @@ class Server:
 
     @property
     def next_due(self) -> float:
-        """When to call `serve` although `fd` is not readable, as time.monotonic() counts; math.inf for never."""
-        if self._resting:
-            return self._pace.resumes_at
+        """When to call `serve` although `fd` is not readable, as time.monotonic() counts; math.inf for never.
+
+        It is in the past when there is more to do now, and the same until `serve` is called.
+        """
+        if self._rests_until:
+            return self._rests_until
         if self._busy:
-            return self._clock()
+            return 0.0
         due = min(map(_due, self._connections.values()), default=math.inf)
         return min(due, self._accepts_at or math.inf)
 
@@ -130,10 +134,11 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _rest(self, *, resting: bool) -> None:
-        if resting != self._resting:
-            self._resting = resting
-            self._all.modify(self._sockets, 0 if resting else select.EPOLLIN)
+    def _rest(self, until: float) -> None:
+        """Do nothing until then, and let nobody wake the daemon; 0 to go on."""
+        if bool(until) != bool(self._rests_until):
+            self._all.modify(self._sockets, 0 if until else select.EPOLLIN)
+        self._rests_until = until
 
     def _accept(self) -> None:
         try:

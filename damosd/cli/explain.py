@@ -47,7 +47,8 @@ def main(args: argparse.Namespace) -> int:
         return 0
     lines = []
     for one in told:
-        lines.append(f"{printable(one.scheme)} on {printable(one.target)}, process {one.pid}")
-        lines += map(printable, one.lines)
+        where = f"process {one.pid}" if one.pid else "all processes"
+        lines.append(f"{printable(one.scheme)} on {printable(one.target)}, {where}")
+        lines += [f"  {printable(line.strip())}" for line in one.lines]
     say("\n".join(lines or ["nothing is known yet: ask again when schemes were applied once more"]))
     return 0

@@ -79,10 +79,11 @@ class Answers:
         with self._translated(command.name):
             if command.changes:
                 self._status = None
-            result = command.call(self._controlled, given)
+            encoding = Encoding(command.call(self._controlled, given))
             if command.changes:
                 self._hooks.on_change(peer, command.name, given)
-            return Encoding(result)
+                encoding.finish()  # the daemon may end now
+            return encoding
 
     def advance(self, command: str, encoding: Encoding) -> None:
         """Go on with the result of a command."""

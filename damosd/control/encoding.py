@@ -46,10 +46,16 @@ class Encoding:
             self.text = "".join(self._made).encode()
             self._made.clear()
 
+    def finish(self) -> bytes:
+        """Make all that is left, and return the text."""
+        while self.text is None:
+            self.advance()
+        return self.text
+
 
 def encode(result: object) -> bytes:
     """Return a result as JSON at once."""
-    return "".join(_parts(result)).encode()
+    return Encoding(result).finish()
 
 
 def _parts(value: Any) -> Iterator[str]:

@@ -241,10 +241,11 @@ def test_regions(damosd: Any, noted: NotedDaemon) -> None:
 def test_explain(damosd: Any) -> None:
     """Lines as the daemon made them, below what they are about."""
     assert damosd("explain")[1].splitlines() == [
-        "prcl on cache, process 42",
+        "prcl on cache, all processes",
         "  prcl leaves 3 regions",
         "  prcl acted on 1 region",
     ]
+    assert damosd("explain", "--pid", "42")[1].startswith("prcl on cache, process 42\n")
 
 
 @pytest.mark.parametrize("as_json", [False, True])

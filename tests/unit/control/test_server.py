@@ -362,6 +362,16 @@ def test_work_that_took_long_is_made_up_for(path: Path, noted: NotedDaemon, monk
         assert server.next_due == math.inf
 
 
+def test_a_daemon_that_is_told_to_end_answers(path: Path, noted: NotedDaemon) -> None:
+    """At once: it may not come to serve anybody any more."""
+    clock = Clock()
+    with Server(path, noted, Access(), clock=clock) as server, Talker(server, path) as talker:
+        clock.step_s = SLICE_S
+        talker.request("stop")
+        serve_until(server, lambda: bool(noted.calls))
+        assert json.loads(talker.socket.recv(1000))["ok"]
+
+
 def test_a_large_answer_is_made_in_slices(path: Path, noted: NotedDaemon) -> None:
     """Others are answered meanwhile, and it is the same as a small one."""
     clock = Clock()

@@ -87,4 +87,4 @@ def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Any], None]:
     from rich.text import Text  # noqa: PLC0415  # loads rich
 
     live = stack.enter_context(Live(auto_refresh=False))
-    return lambda result: live.update(Text(text(result), no_wrap=True), refresh=True)
+    return lambda result: live.update(Text(text(result), no_wrap=True, overflow="ellipsis"), refresh=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +14,7 @@ from support.control import NotedDaemon, served
 
 from damosd.control.client import Client
 from damosd.control.decode import daemon_status
+from damosd.control.server import MAX_CONNECTIONS
 from damosd.errors import (
     ConfigError,
     ControlError,
@@ -62,6 +63,15 @@ def test_calls(path: Path, noted: NotedDaemon) -> None:
         client.close()
         assert client.call("resume", target="cache") is None
     assert noted.calls[1:] == [("pause", None), ("tune", "cache", {"aggr_us": 5}), ("resume", "cache")]
+
+
+def test_too_many_clients(path: Path, noted: NotedDaemon) -> None:
+    """Whoever is too many hears that, and not that there is no daemon."""
+    with served(path, noted), ExitStack() as stack:
+        for _ in range(MAX_CONNECTIONS):
+            stack.enter_context(Client(path)).call("ping")
+        with pytest.raises(ControlError, match="64 clients are connected already"):
+            ask(path)
 
 
 def test_streams(path: Path, noted: NotedDaemon) -> None:

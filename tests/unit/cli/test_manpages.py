@@ -52,6 +52,7 @@ def test_lines_are_text_or_requests() -> None:
             assert not line.startswith(".") or line.split()[0] in REQUESTS
             assert "%%" not in line
             assert "%(" not in line
+    assert manpages._line(".TH is no request here") == "\\&.TH is no request here"
 
 
 def test_pages_do_not_depend_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,11 +91,11 @@ def test_completion_in_bash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert completed("damosd completion", tmp_path, capsys) >= {"bash", "zsh", "tcsh"}
 
 
-@pytest.mark.parametrize("shell", ["zsh", "tcsh"])
-def test_other_shells(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("shell", "sign"), [("zsh", "#compdef damosd"), ("tcsh", "complete damosd ")])
+def test_other_shells(shell: str, sign: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Have their own script."""
     assert main(["completion", shell]) == 0
-    assert "damosd" in capsys.readouterr().out
+    assert sign in capsys.readouterr().out
 
 
 def test_without_shtab(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.control import NotedDaemon, served
 
+from damosd.control import client as client_module
 from damosd.control.client import Client
 from damosd.control.decode import daemon_status
 from damosd.control.server import MAX_CONNECTIONS
@@ -72,6 +73,19 @@ def test_too_many_clients(path: Path, noted: NotedDaemon) -> None:
             stack.enter_context(Client(path)).call("ping")
         with pytest.raises(ControlError, match="64 clients are connected already"):
             ask(path)
+
+
+def test_a_daemon_that_hangs_up_before_it_is_asked(path: Path) -> None:
+    """What it said before tells why."""
+    line = b'{"version":1,"id":null,"ok":false,"error":{"kind":"internal","message":"too many","hint":""}}\n'
+    with socket.socket(socket.AF_UNIX) as listening, Client(path) as client:
+        listening.bind(str(path))
+        listening.listen()
+        client._line = client_module._Line(path, 10)
+        with listening.accept()[0] as accepted:
+            accepted.sendall(line)
+        with pytest.raises(ControlError, match="too many"):
+            client.call("ping")
 
 
 def test_streams(path: Path, noted: NotedDaemon) -> None:

@@ -388,7 +388,7 @@ def test_a_large_answer_is_made_in_slices(path: Path, noted: NotedDaemon) -> Non
         assert daemon_status(large.line()["result"]) == noted.figures
 
 
-def test_figures_that_are_no_json(connect: Callable[[], Talker], noted: NotedDaemon) -> None:
+def test_figures_that_are_no_json(connect: Callable[[], Talker], server: Server, noted: NotedDaemon) -> None:
     """Whoever waits for them is told, also while others do, and streams end."""
     noted.figures = daemon(cpu_percent=math.nan)
     talkers = [connect() for _ in range(3)]
@@ -399,3 +399,16 @@ def test_figures_that_are_no_json(connect: Callable[[], Talker], noted: NotedDae
     for talker in talkers:
         assert "failed at status: ValueError" in talker.line()["error"]["message"]
         assert talker.ask("ping")["ok"]
+    assert server.next_due == math.inf
+
+
+def test_an_event_that_takes_longer_than_its_interval(path: Path, noted: NotedDaemon) -> None:
+    """It is not begun again before it is sent."""
+    clock = Clock()
+    noted.figures = daemon(*(target(f"target{number}") for number in range(200)))
+    with Server(path, noted, Access(), clock=clock) as server, Talker(server, path) as talker:
+        clock.step_s = SLICE_S / 4
+        begin = clock.now
+        assert talker.ask("subscribe", what="status", interval_ms=100)["ok"]
+        assert daemon_status(talker.line()["result"]) == noted.figures
+        assert clock.now - begin > 0.2

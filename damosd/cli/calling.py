@@ -21,13 +21,18 @@ SCHEMA = 1
 
 
 def add_socket(parser: argparse.ArgumentParser) -> None:
-    """Declare where the daemon is asked, and that JSON may be printed."""
+    """Declare where the daemon's control socket is."""
     parser.add_argument(
         "--socket",
         type=Path,
         metavar="PATH",
         help="the daemon's control socket (default: $DAMOSD_SOCKET, or /run/damosd/control.sock)",
     )
+
+
+def add_asking(parser: argparse.ArgumentParser) -> None:
+    """Declare where the daemon is asked, and that JSON may be printed."""
+    add_socket(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
+import traceback
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from damosd.cli.calling import add_socket
 from damosd.cli.configuration import add_root
@@ -13,10 +14,13 @@ from damosd.cli.undo import add_state, log_undone
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
     from pathlib import Path
 
     from damosd.config.settings import Settings
     from damosd.control.access import Access
+    from damosd.control.answers import Hooks
+    from damosd.linux.peer import Peer
 
 _DESCRIPTION = """\
 Find the processes that the configuration names as targets, monitor them and run schemes on them, in the foreground,
@@ -55,7 +59,6 @@ def main(args: argparse.Namespace) -> int:
     from damosd.cli.guarding import tell_change  # noqa: PLC0415  # loads numpy
     from damosd.cli.logs import configure  # noqa: PLC0415  # loads structlog
     from damosd.config.found import find_configuration  # noqa: PLC0415  # not for --help
-    from damosd.control.address import default_path  # noqa: PLC0415  # not for --help
     from damosd.control.server import Server  # noqa: PLC0415  # not for --help
     from damosd.daemon.journal import Journal, default_folder  # noqa: PLC0415  # not for --help
     from damosd.daemon.service.commands import Commands  # noqa: PLC0415  # loads numpy
@@ -74,12 +77,26 @@ def main(args: argparse.Namespace) -> int:
         alive=lambda: None,
     )
     daemon = Daemon(machinery, __version__)
-    with Server(args.socket or default_path(), Commands(daemon), _access(daemon.plan.settings)) as server:
+    with Server(args.socket, Commands(daemon), _access(daemon.plan.settings), hooks=_hooks(log)) as server:
         if not daemon.plan.settings.dry_run:
             log_undone(log, undo_leftovers(Journal(state)))
         reason = daemon.run([server])
     log.info("ended", reason=reason)
     return 0
+
+
+def _hooks(log: Any) -> Hooks:
+    from damosd.control.answers import Hooks  # noqa: PLC0415  # not for --help
+    from damosd.report.names import printable  # noqa: PLC0415  # not for --help
+
+    def on_change(peer: Peer, command: str, given: Mapping[str, Any]) -> None:
+        arguments = {name: value for name, value in given.items() if value is not None}
+        log.info("changed on request", command=command, **arguments, by_uid=peer.uid, by_pid=peer.pid)
+
+    def on_failure(command: str, error: Exception) -> None:
+        log.error("a command failed", command=command, trace=printable("".join(traceback.format_exception(error))))
+
+    return Hooks(on_change, on_failure)
 
 
 def _access(settings: Settings) -> Access:

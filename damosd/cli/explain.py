@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from damosd.cli.calling import SCHEMA, add_socket, daemon
+from damosd.cli.calling import SCHEMA, add_asking, daemon
 from damosd.cli.output import say
 from damosd.report.names import printable
 
@@ -33,7 +33,7 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", nargs="?", metavar="TARGET", help="the processes of this target (default: all)")
     parser.add_argument("--pid", type=int, help="this process only")
     parser.add_argument("--scheme", metavar="NAME", help="this scheme only")
-    add_socket(parser)
+    add_asking(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -47,7 +47,8 @@ def main(args: argparse.Namespace) -> int:
         return 0
     lines = []
     for one in told:
-        lines.append(f"{printable(one.scheme)} on {printable(one.target)}, process {one.pid}")
-        lines += map(printable, one.lines)
-    say("\n".join(lines or ["no scheme was applied yet"]))
+        where = f"process {one.pid}" if one.pid else "all processes"
+        lines.append(f"{printable(one.scheme)} on {printable(one.target)}, {where}")
+        lines += [f"  {printable(line.strip())}" for line in one.lines]
+    say("\n".join(lines or ["nothing is known yet: ask again when schemes were applied once more"]))
     return 0

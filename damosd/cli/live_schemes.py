@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from damosd.cli.calling import SCHEMA, add_socket, change, daemon, time_us
+from damosd.cli.calling import SCHEMA, add_asking, change, daemon, time_us
 from damosd.cli.output import say
 from damosd.errors import UsageError
 from damosd.units import UnitError, format_time_us, parse_size
@@ -43,7 +43,7 @@ def set_argparsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _finish(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> None:
-    add_socket(parser)
+    add_asking(parser)
     parser.set_defaults(run=run)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from damosd import __version__
 from damosd.cli import (
     check,
+    completion,
     config,
     daemon,
     doctor,
@@ -56,11 +57,13 @@ _COMMANDS = {
     "reload": (reload, "let the daemon read its configuration again"),
     "stop": (stop, "end the daemon"),
     "doctor": (doctor, "try what this machine can do, and tell what is missing"),
+    "completion": (completion, "print what lets a shell complete subcommands and options"),
     "workload": (workload, "play a known access pattern, to measure against"),
 }
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole program."""
     parser = argparse.ArgumentParser(
         prog="damosd",
         description="DAMON and DAMOS for any Linux process, from user space: see which memory is used, and act on it.",
@@ -75,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with `argv` (default: the process's own) and return its exit code."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         code: int = _COMMANDS[args.command][0].main(args)
     except DamosdError as error:

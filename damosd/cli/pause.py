@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from damosd.cli.calling import add_socket, change
+from damosd.cli.calling import add_asking, change
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +20,7 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.description = _DESCRIPTION
     parser.add_argument("target", nargs="?", metavar="TARGET", help="only this one (default: all)")
-    add_socket(parser)
+    add_asking(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from damosd.cli.calling import SCHEMA, add_socket, daemon
+from damosd.cli.calling import SCHEMA, add_asking, daemon
 from damosd.cli.output import say
 from damosd.report.columns import in_columns
 from damosd.report.names import printable
@@ -40,7 +40,7 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("target", nargs="?", metavar="TARGET", help="the processes of this target (default: all)")
     parser.add_argument("--pid", type=int, help="this process only")
-    add_socket(parser)
+    add_asking(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from damosd.cli.calling import SCHEMA, add_socket, daemon
+from damosd.cli.calling import SCHEMA, add_asking, daemon
 from damosd.cli.output import say
 from damosd.errors import ConfigError
 from damosd.report.names import printable
@@ -26,7 +26,7 @@ told, all goes on as before, and the exit code is 78. What `enable`, `disable`, 
 def set_argparser(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.description = _DESCRIPTION
-    add_socket(parser)
+    add_asking(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from damosd.cli.calling import SCHEMA, add_socket, daemon, time_us
+from damosd.cli.calling import SCHEMA, add_asking, daemon, time_us
 from damosd.cli.output import say
 from damosd.errors import UsageError
 from damosd.units import format_time_us
@@ -35,7 +35,7 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("--watch", action="store_true", help="go on until Ctrl-C; with --json, one object a line")
     parser.add_argument("--interval", metavar="TIME", help="with --watch, how often (default 1s)")
-    add_socket(parser)
+    add_asking(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -87,4 +87,4 @@ def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Any], None]:
     from rich.text import Text  # noqa: PLC0415  # loads rich
 
     live = stack.enter_context(Live(auto_refresh=False))
-    return lambda result: live.update(Text(text(result), no_wrap=True), refresh=True)
+    return lambda result: live.update(Text(text(result), no_wrap=True, overflow="ellipsis"), refresh=True)

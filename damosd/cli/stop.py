@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from damosd.cli.calling import add_socket, change
+from damosd.cli.calling import add_asking, change
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +19,7 @@ Ask the daemon to end, as SIGTERM does: what lasts of its schemes is put back. W
 def set_argparser(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.description = _DESCRIPTION
-    add_socket(parser)
+    add_asking(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from damosd.cli.calling import add_socket, change, time_us
+from damosd.cli.calling import add_asking, change, time_us
 from damosd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--update", metavar="TIME", help="read mappings again every")
     parser.add_argument("--min-regions", type=int, metavar="N", help="regions at least")
     parser.add_argument("--max-regions", type=int, metavar="N", help="regions at most")
-    add_socket(parser)
+    add_asking(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from damosd.control.access import GROUP, Right
 from damosd.control.commands import COMMANDS, Command, command_called
-from damosd.control.protocol import Kind, RequestError, encode
+from damosd.control.encoding import Encoding
+from damosd.control.protocol import Kind, RequestError
 from damosd.errors import ConfigError, DamosdError, PrivilegeError, UsageError
 from damosd.units import nearest, shown
 
@@ -67,35 +68,41 @@ class Answers:
         self._hooks = hooks
         self._clock = clock
         self._status: DaemonStatus | None = None
-        self._status_json = ""
+        self._status_encoding = Encoding(None)
         self._status_at = 0.0
 
-    def result(self, command: Command, given: Mapping[str, Any], peer: Peer) -> str:
-        """Carry out one that was `checked`, and return its result as JSON."""
+    def result(self, command: Command, given: Mapping[str, Any], peer: Peer) -> Encoding:
+        """Carry out one that was `checked`, and return its result."""
         if command.name == "status":
             return self.snapshot("status", None)
         assert command.call is not None, command.name
         with self._translated(command.name):
             if command.changes:
                 self._status = None
-            result = command.call(self._controlled, given)
+            encoding = Encoding(command.call(self._controlled, given))
             if command.changes:
                 self._hooks.on_change(peer, command.name, given)
-            return encode(result)
+                encoding.finish()  # the daemon may end now
+            return encoding
 
-    def snapshot(self, what: str, target: str | None) -> str:
-        """Return the status or the regions of this moment as JSON, of all targets or of one."""
+    def advance(self, command: str, encoding: Encoding) -> None:
+        """Go on with the result of a command."""
+        with self._translated(command):
+            encoding.advance()
+
+    def snapshot(self, what: str, target: str | None) -> Encoding:
+        """Return the status or the regions of this moment, of all targets or of one."""
         with self._translated(what):
             if what == "regions":
-                return encode(self._controlled.regions(target, None))
+                return Encoding(self._controlled.regions(target, None))
             status = self._fresh_status()
-            return self._status_json if target is None else encode(_only(status, target))
+            return self._status_encoding if target is None else Encoding(_only(status, target))
 
     def _fresh_status(self) -> DaemonStatus:
         now = self._clock()
         if self._status is None or now - self._status_at >= FRESH_S:
             self._status = self._controlled.status()
-            self._status_json = encode(self._status)
+            self._status_encoding = Encoding(self._status)
             self._status_at = now
         return self._status
 

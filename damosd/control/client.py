@@ -113,7 +113,7 @@ class _Line:
         """Send a request and return the answer to it."""
         try:
             self._socket.sendall(request.line())
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             pass  # what it said before it hung up tells why
         except OSError as error:
             raise self._broken(error) from error

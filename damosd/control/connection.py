@@ -6,7 +6,7 @@ from __future__ import annotations
 import select
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from damosd.control.protocol import MAX_REQUEST_BYTES
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from damosd.control.commands import Command
+    from damosd.control.encoding import Encoding
     from damosd.control.protocol import RequestId
     from damosd.linux.peer import Peer
 
@@ -23,21 +24,35 @@ _SENDS = 4
 
 @dataclass(slots=True)
 class Stream:
-    """What a client has subscribed to: the next event is `due` (in seconds, as time.monotonic() counts them).
+    """What a client has subscribed to: the next event is `due`, in seconds as time.monotonic() counts them.
 
     `skipped` events since the last one were left out, as the client had not read that.
     """
 
     request_id: RequestId
     command: Command
-    given: Mapping[str, object]
-    interval_s: float
+    given: Mapping[str, Any]
     due: float
     skipped: int = 0
 
+    @property
+    def what(self) -> str:
+        """What it is about."""
+        return str(self.given["what"])
+
     def step(self, now: float) -> None:
         """Go on to the next event. What is late is not made up for."""
-        self.due = max(self.due + self.interval_s, now)
+        self.due = max(self.due + self.given["interval_ms"] / 1000, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is on its way to a client: the result of a `command`, or the next event of its stream."""
+
+    request_id: RequestId
+    command: str
+    encoding: Encoding
+    is_event: bool = False
 
 
 class Connection:
@@ -52,6 +67,7 @@ class Connection:
         self.fd = connected.fileno()
         self.peer = peer
         self.stream: Stream | None = None
+        self.job: Job | None = None
         self.closing = False
         self.gone = False
         self._ended = False
@@ -64,9 +80,15 @@ class Connection:
         return bool(self._unsent)
 
     @property
-    def has_line(self) -> bool:
-        """Whether a request, or what is too long for one, waits to be handled."""
-        return not self.closing and (b"\n" in self._received or self.is_too_long)
+    def has_work(self) -> bool:
+        """Whether something is to be done for it now: a job, a request, or what is too long for one."""
+        if self.closing or self.lags:
+            return False
+        return self.job is not None or self._has_line
+
+    @property
+    def _has_line(self) -> bool:
+        return b"\n" in self._received or self.is_too_long
 
     @property
     def is_too_long(self) -> bool:
@@ -78,15 +100,15 @@ class Connection:
         """Whether nothing is left to do for it."""
         if self.gone:
             return True
-        heard_out = self.closing or (self._ended and not self.has_line and self.stream is None)
-        return heard_out and not self.lags
+        # When the end is read, all requests before it have been answered.
+        return not self.lags and (self.closing or (self._ended and self.stream is None))
 
     @property
     def waits_for(self) -> int:
         """The events that matter to it now, as epoll has them."""
         if self._unsent:
             return select.EPOLLOUT
-        return 0 if self._ended or self.closing or self.has_line else select.EPOLLIN
+        return 0 if self._ended or self.closing or self.has_work else select.EPOLLIN
 
     def receive(self) -> None:
         """Take what has come, as far as there is room for it."""
@@ -101,7 +123,7 @@ class Connection:
         self._ended = not received
 
     def take_line(self) -> bytes:
-        """Return the next line, without its end. Only where one `has_line` that is not too long."""
+        """Return the next line, without its end. Only where there is one that is not too long."""
         end = self._received.index(b"\n")
         line = bytes(self._received[:end])
         del self._received[: end + 1]

@@ -145,40 +145,20 @@ def in_words(value: object) -> str:
     return "a list" if isinstance(value, list) else "an object"
 
 
-def encode(result: object) -> str:
-    """Return figures as JSON: dataclasses as objects, and names that others chose as `valid` makes them."""
-    return json.dumps(result, default=_fields, allow_nan=False, separators=(",", ":"))
-
-
-def _fields(figures: Any) -> dict[str, Any]:
-    return {name: _clean(getattr(figures, name)) for name in figures.__slots__}
-
-
-def _clean(value: Any) -> Any:
-    if type(value) is str:
-        return value if value.isascii() else valid(value)
-    if type(value) is tuple and value and type(value[0]) is str:
-        return [_clean(one) for one in value]
-    return value
-
-
-def answer(request_id: RequestId, result: str) -> bytes:
+def answer(request_id: RequestId, result: bytes) -> bytes:
     """Return the line that answers a request. `result` is JSON."""
-    return f'{{"version":{VERSION},"id":{json.dumps(request_id)},"ok":true,"result":{result}}}\n'.encode()
+    head = f'{{"version":{VERSION},"id":{json.dumps(request_id)},"ok":true,"result":'
+    return b"%b%b}\n" % (head.encode(), result)
 
 
-def event(request_id: RequestId, what: str, result: str, skipped: int) -> bytes:
+def event(request_id: RequestId, what: str, result: bytes, skipped: int) -> bytes:
     """Return the line of one event of a stream, before which `skipped` others were left out. `result` is JSON."""
     head = f'{{"version":{VERSION},"id":{json.dumps(request_id)},"event":{json.dumps(what)},"skipped":{skipped}'
-    return f'{head},"result":{result}}}\n'.encode()
+    return b'%b,"result":%b}\n' % (head.encode(), result)
 
 
 def refusal(error: RequestError) -> bytes:
     """Return the line that answers a request that is refused."""
-    content = {
-        "version": VERSION,
-        "id": error.request_id,
-        "ok": False,
-        "error": {"kind": error.kind, "message": _clean(str(error)), "hint": _clean(error.hint)},
-    }
+    told = {"kind": error.kind, "message": valid(str(error)), "hint": valid(error.hint)}
+    content = {"version": VERSION, "id": error.request_id, "ok": False, "error": told}
     return f"{json.dumps(content)}\n".encode()

@@ -11,11 +11,13 @@ import math
 import select
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from damosd.control.access import Right
+from damosd.control.address import default_path
 from damosd.control.answers import Answers, Hooks, check_right, checked
-from damosd.control.connection import Connection, Stream
+from damosd.control.connection import Connection, Job, Stream
+from damosd.control.encoding import Encoding
 from damosd.control.listening import Listening
 from damosd.control.pace import Pace
 from damosd.control.protocol import (
@@ -23,7 +25,6 @@ from damosd.control.protocol import (
     Kind,
     RequestError,
     answer,
-    encode,
     event,
     parse_request,
     refusal,
@@ -48,7 +49,7 @@ _HUNG_UP = select.EPOLLHUP | select.EPOLLERR
 
 
 class Server:
-    """Listens at `path` and answers by `controlled`, to whom `access` lets.
+    """Listens at `path` (None: at the usual place) and answers by `controlled`, to whom `access` lets.
 
     `fd` is readable (poll, select, epoll) when there is something to do; then, and at `next_due`, call `serve`.
     Raises DamosdError as `Listening` does.
@@ -56,7 +57,7 @@ class Server:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         controlled: Controlled,
         access: Access,
         *,
@@ -64,16 +65,16 @@ class Server:
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.thread_time,
     ) -> None:
-        self._listening = Listening(path, access)
+        self._listening = Listening(path or default_path(), access)
         self._access = access
         self._clock = clock
         self._cpu = cpu
         self._answers = Answers(controlled, hooks or Hooks(), clock)
         self._pace = Pace(clock)
-        self._resting = False
+        self._rests_until = 0.0  # 0 when it does not
         self._accepts_at = 0.0
         self._connections: dict[int, Connection] = {}
-        self._asking: deque[Connection] = deque()
+        self._busy: deque[Connection] = deque()
         self._sockets = select.epoll()
         self._sockets.register(self._listening.socket, select.EPOLLIN)
         self._all = select.epoll()  # around it, so that all can be left alone by one call
@@ -84,9 +85,9 @@ class Server:
         """Do what there is to do, or a part of it."""
         begin, begin_cpu = self._clock(), self._cpu()
         if not self._pace.allows():
-            self._rest(resting=True)
+            self._rest(self._pace.resumes_at)
             return
-        self._rest(resting=False)
+        self._rest(0.0)
         if self._accepts_at and begin >= self._accepts_at:
             self._accepts_at = 0.0
             self._sockets.modify(self._listening.socket, select.EPOLLIN)
@@ -96,19 +97,22 @@ class Server:
             else:
                 self._happened(self._connections[fd], events)
         while True:
-            asked, told = self._answer_one(), self._tell_one(begin)
-            if not (asked or told) or self._clock() - begin >= SLICE_S:
+            worked, began = self._work(begin + SLICE_S), self._begin_event(begin)
+            if not (worked or began) or self._clock() - begin >= SLICE_S:
                 break
         self._pace.spend(self._cpu() - begin_cpu)  # while the configuration is read, monitoring goes on
 
     @property
     def next_due(self) -> float:
-        """When to call `serve` although `fd` is not readable, as time.monotonic() counts; math.inf for never."""
-        if self._resting:
-            return self._pace.resumes_at
-        if self._asking:
-            return self._clock()
-        due = min((one.stream.due for one in self._connections.values() if one.stream), default=math.inf)
+        """When to call `serve` although `fd` is not readable, as time.monotonic() counts; math.inf for never.
+
+        It is in the past when there is more to do now, and the same until `serve` is called.
+        """
+        if self._rests_until:
+            return self._rests_until
+        if self._busy:
+            return 0.0
+        due = min(map(_due, self._connections.values()), default=math.inf)
         return min(due, self._accepts_at or math.inf)
 
     def allow(self, access: Access) -> None:
@@ -122,7 +126,7 @@ class Server:
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
-        self._asking.clear()
+        self._busy.clear()
         self._sockets.close()
         self._all.close()
 
@@ -132,10 +136,11 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _rest(self, *, resting: bool) -> None:
-        if resting != self._resting:
-            self._resting = resting
-            self._all.modify(self._sockets, 0 if resting else select.EPOLLIN)
+    def _rest(self, until: float) -> None:
+        """Do nothing until then, and let nobody wake the daemon; 0 to go on."""
+        if bool(until) != bool(self._rests_until):
+            self._all.modify(self._sockets, 0 if until else select.EPOLLIN)
+        self._rests_until = until
 
     def _accept(self) -> None:
         try:
@@ -180,28 +185,32 @@ class Server:
             self._drop(connection)
             return
         self._sockets.modify(connection.fd, connection.waits_for)
-        if connection.has_line and not connection.lags and connection not in self._asking:
-            self._asking.append(connection)
+        if connection.has_work and connection not in self._busy:
+            self._busy.append(connection)
 
     def _drop(self, connection: Connection) -> None:
         del self._connections[connection.fd]
-        if connection in self._asking:
-            self._asking.remove(connection)
+        if connection in self._busy:
+            self._busy.remove(connection)
         connection.close()
 
-    def _answer_one(self) -> bool:
-        """Answer the client that waits the longest; return whether there was one."""
-        if not self._asking:
+    def _work(self, end: float) -> bool:
+        """Go on with what is to be done for the client whose turn it is, until `end`; return whether there was one."""
+        if not self._busy:
             return False
-        connection = self._asking.popleft()
+        connection = self._busy.popleft()
         try:
-            self._answer(connection)
+            if connection.job is None:
+                connection.job = self._take_request(connection)
+            if connection.job:
+                self._go_on(connection, connection.job, end)
         except RequestError as error:
             self._refuse(connection, error)
         self._look_after(connection)
         return True
 
-    def _answer(self, connection: Connection) -> None:
+    def _take_request(self, connection: Connection) -> Job | None:
+        """Carry out the next request, and return what there is to answer."""
         if connection.is_too_long:
             raise RequestError(
                 Kind.USAGE,
@@ -213,61 +222,75 @@ class Server:
         try:
             command, given = checked(request, self._right(connection))
             if command.name == "subscribe":
-                self._subscribe(
-                    connection, Stream(request.id, command, given, given["interval_ms"] / 1000, self._clock())
-                )
-            elif command.name == "unsubscribe":
+                return self._subscribe(connection, Stream(request.id, command, given, self._clock()))
+            if command.name == "unsubscribe":
                 connection.stream = None
-                connection.send(answer(request.id, encode(None)))
-            else:
-                connection.send(answer(request.id, self._answers.result(command, given, connection.peer)))
+                return Job(request.id, command.name, Encoding(None))
+            return Job(request.id, command.name, self._answers.result(command, given, connection.peer))
         except RequestError as error:
             error.request_id = request.id
             raise
+
+    def _subscribe(self, connection: Connection, stream: Stream) -> Job:
+        if connection.stream:
+            raise RequestError(
+                Kind.USAGE, "there is a stream on this connection", hint="unsubscribe, or connect once more"
+            )
+        first = self._event(stream)
+        connection.stream = stream
+        connection.send(answer(stream.request_id, b"null"))
+        return first
+
+    def _event(self, stream: Stream) -> Job:
+        what = stream.what
+        stream.step(self._clock())
+        return Job(stream.request_id, what, self._answers.snapshot(what, stream.given["target"]), is_event=True)
+
+    def _go_on(self, connection: Connection, job: Job, end: float) -> None:
+        """Make more of a result, and send it when it is complete."""
+        try:
+            while job.encoding.text is None:
+                self._answers.advance(job.command, job.encoding)
+                if job.encoding.text is None and self._clock() >= end:
+                    return
+        except RequestError as error:
+            connection.job = None
+            if job.is_event:
+                connection.stream = None
+            error.request_id = job.request_id
+            raise
+        connection.job = None
+        if not job.is_event:
+            connection.send(answer(job.request_id, job.encoding.text))
+        elif connection.stream:
+            connection.send(event(job.request_id, job.command, job.encoding.text, connection.stream.skipped))
+            connection.stream.skipped = 0
 
     def _refuse(self, connection: Connection, error: RequestError) -> None:
         connection.closing = error.final
         connection.send(refusal(error))
 
-    def _subscribe(self, connection: Connection, stream: Stream) -> None:
-        if connection.stream:
-            raise RequestError(
-                Kind.USAGE, "there is a stream on this connection", hint="unsubscribe, or connect once more"
-            )
-        first = self._snapshot(stream)
-        connection.stream = stream
-        connection.send(answer(stream.request_id, encode(None)))
-        self._tell(connection, stream, first)
-
-    def _snapshot(self, stream: Stream) -> bytes:
-        given: Any = stream.given
-        result = self._answers.snapshot(given["what"], given["target"])
-        return event(stream.request_id, given["what"], result, stream.skipped)
-
-    def _tell(self, connection: Connection, stream: Stream, line: bytes) -> None:
-        connection.send(line)
-        stream.skipped = 0
-        stream.step(self._clock())
-
-    def _tell_one(self, begin: float) -> bool:
-        """Send the event that is due for the longest at `begin`; return whether there was one."""
-        subscribed = [(one.stream.due, one.fd) for one in self._connections.values() if one.stream]
-        due, fd = min(subscribed, default=(math.inf, -1))
-        if due > begin:
+    def _begin_event(self, begin: float) -> bool:
+        """Begin the event that is due for the longest at `begin`; return whether there was one."""
+        subscribed = [one for one in self._connections.values() if one.stream and not one.job]
+        connection = min(subscribed, key=_due, default=None)
+        if connection is None or connection.stream is None or connection.stream.due > begin:
             return False
-        connection = self._connections[fd]
         stream = connection.stream
-        assert stream is not None
         if connection.lags:
             stream.skipped += 1
             stream.step(self._clock())
             return True
         try:
             check_right(stream.command, stream.given, self._right(connection))
-            self._tell(connection, stream, self._snapshot(stream))
+            connection.job = self._event(stream)
         except RequestError as error:  # the target is no more, or the right
             error.request_id = stream.request_id
             connection.stream = None
             self._refuse(connection, error)
         self._look_after(connection)
         return True
+
+
+def _due(connection: Connection) -> float:
+    return connection.stream.due if connection.stream else math.inf

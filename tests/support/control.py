@@ -76,7 +76,7 @@ class NotedDaemon:
         """Return two lines."""
         self._note("explain", target, pid, scheme)
         self._known(target)
-        return [Explained("cache", 42, "prcl", ("  prcl leaves 3 regions", "  prcl acted on 1 region"))]
+        return [Explained("cache", pid or 0, "prcl", ("  prcl leaves 3 regions", "prcl acted on 1 region"))]
 
     def enable(self, scheme: str, *, enabled: bool) -> None:
         """Note it."""

@@ -40,13 +40,13 @@ ARGUMENTS: list[dict[str, Any]] = [
     {"what": "status", "interval_ms": 60_000},
     {"what": "regions", "target": "cache", "interval_ms": 60_000},
 ]
-_WORDS = rb"""0 -1 1e999 NaN Infinity 99999999999999999999 0.5 true null "" "\ud800" "\u0000" [] {} [[[[ {"a": }}} " \ , :
-2 "version" "id" "command" "arguments" "cache" "scheme" "stop" "reload" "pause" "what" "status" """
+_WORDS = rb"""0 -1 1e999 NaN Infinity 99999999999999999999 0.5 true null "" "\ud800" "\u0000" [] {} [[[[ {"a": }}} " \ ,
+: 2 "version" "id" "command" "arguments" "cache" "scheme" "stop" "reload" "pause" "what" "status" """
 PIECES = [*_WORDS.split(), b"\xff", b"\0", b"\xed\xa0\x80", b"9" * 5000, b"[" * 3000, b'{"a":' * 3000, b"x" * 70_000]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
-    max_leaves=10,
+    max_leaves=5,
 )
 
 
@@ -101,13 +101,13 @@ class Exchange:
                 except (BlockingIOError, BrokenPipeError):
                     pass
                 try:
-                    part = talking.recv(1 << 20)
+                    while part := talking.recv(1 << 20):
+                        received.extend(part)
                 except BlockingIOError:
                     return b'"event":' in received  # a stream goes on
                 except ConnectionResetError:  # what it has not read of ours
-                    return True
-                received.extend(part)
-                return not part
+                    pass
+                return True
 
             serve_until(self.server, finished)
         serve_until(self.server, lambda: not self.server._connections)
@@ -149,10 +149,8 @@ def check(exchanging: Exchange, line: bytes) -> None:
     calls = exchanging.noted.calls
     assert len(calls) <= 1
     assert all(is_plain(value) for call in calls for value in call)
-    if len(line) > 65536:
-        assert not calls
-        return  # the answer may be lost, as the rest of the line was not read
     assert lines
+    assert len(line) <= 65536 or not calls
     answered = lines[0]
     assert answered["version"] == 1
     if answered["ok"]:
@@ -185,7 +183,7 @@ def test_noise(line: bytes) -> None:
 
 
 @settings(max_examples=NR_MESSAGES)
-@given(command=st.sampled_from(sorted(COMMANDS)), arguments=st.dictionaries(st.text(max_size=10), JSON, max_size=3))
+@given(command=st.sampled_from(sorted(COMMANDS)), arguments=st.dictionaries(st.text(max_size=10), JSON, max_size=2))
 def test_requests_with_any_arguments(command: str, arguments: dict[str, Any]) -> None:
     """None of them is known."""
     with exchange() as exchanging:

@@ -6,14 +6,16 @@ from __future__ import annotations
 import itertools
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from support.control import NotedDaemon, served
 
+from damosd.control import client as client_module
 from damosd.control.client import Client
 from damosd.control.decode import daemon_status
+from damosd.control.server import MAX_CONNECTIONS
 from damosd.errors import (
     ConfigError,
     ControlError,
@@ -62,6 +64,28 @@ def test_calls(path: Path, noted: NotedDaemon) -> None:
         client.close()
         assert client.call("resume", target="cache") is None
     assert noted.calls[1:] == [("pause", None), ("tune", "cache", {"aggr_us": 5}), ("resume", "cache")]
+
+
+def test_too_many_clients(path: Path, noted: NotedDaemon) -> None:
+    """Whoever is too many hears that, and not that there is no daemon."""
+    with served(path, noted), ExitStack() as stack:
+        for _ in range(MAX_CONNECTIONS):
+            stack.enter_context(Client(path)).call("ping")
+        with pytest.raises(ControlError, match="64 clients are connected already"):
+            ask(path)
+
+
+def test_a_daemon_that_hangs_up_before_it_is_asked(path: Path) -> None:
+    """What it said before tells why."""
+    line = b'{"version":1,"id":null,"ok":false,"error":{"kind":"internal","message":"too many","hint":""}}\n'
+    with socket.socket(socket.AF_UNIX) as listening, Client(path) as client:
+        listening.bind(str(path))
+        listening.listen()
+        client._line = client_module._Line(path, 10)
+        with listening.accept()[0] as accepted:
+            accepted.sendall(line)
+        with pytest.raises(ControlError, match="too many"):
+            client.call("ping")
 
 
 def test_streams(path: Path, noted: NotedDaemon) -> None:

@@ -12,8 +12,9 @@ from support.daemon_status import daemon, process, scheme, target
 
 from damosd.control import decode
 from damosd.control.controlled import Explained, Reloaded
-from damosd.control.protocol import encode
+from damosd.control.encoding import encode
 from damosd.errors import ControlError
+from damosd.report.status import SchemeOnTarget
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,8 @@ from damosd.errors import ControlError
     [
         daemon(),
         daemon(disabled=()),
+        daemon(*(target(f"target{number}") for number in range(20))),
+        daemon(target(schemes=(scheme(targets=tuple(SchemeOnTarget(pid, 1, 2, 3, 4) for pid in range(300))),))),
         replace(daemon(), targets=()),
         daemon(target("a", paused=True), target("b", targets=(process(cost=None),), schemes=(scheme(guard=None),))),
     ],
@@ -32,7 +35,7 @@ def test_a_status_comes_back(status: object) -> None:
 
 def test_the_others_come_back() -> None:
     """Columns as lists, texts as tuples."""
-    found = [regions_of_process(), regions_of_process(1)]
+    found = [regions_of_process(), regions_of_process(1), regions_of_process(0), regions_of_process(10_000)]
     assert decode.regions(json.loads(encode(found))) == found
     told = [Explained("a", 1, "b", ("c",)), Explained("a", 1, "b", ())]
     assert decode.explained(json.loads(encode(told))) == told

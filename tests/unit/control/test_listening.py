@@ -44,6 +44,18 @@ def test_permissions_do_not_depend_on_the_umask(path: Path, umask: int) -> None:
     listening.close()
 
 
+def test_nobody_gets_in_too_early(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the socket has its group and its permissions, it is ours alone."""
+    modes = []
+    monkeypatch.setattr(Listening, "open_to", lambda listening, _: modes.append(mode(path)))
+    before = os.umask(0)
+    try:
+        Listening(path, Access(readers_all=True)).close()
+    finally:
+        os.umask(before)
+    assert modes == [0o600]
+
+
 def test_the_group_gets_it(path: Path) -> None:
     """As far as we may give it away; to a group of ours we always may."""
     listening = Listening(path, Access(gid=os.getegid()))

@@ -14,7 +14,8 @@ from damosd.control.access import Right
 from damosd.control.answers import checked
 from damosd.control.commands import COMMANDS
 from damosd.control.controlled import Controlled
-from damosd.control.protocol import Kind, Request, RequestError, answer, encode, parse_request, refusal
+from damosd.control.encoding import encode
+from damosd.control.protocol import Kind, Request, RequestError, answer, parse_request, refusal
 
 DEEP = 20_000
 

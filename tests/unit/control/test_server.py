@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.control import NotedDaemon, regions_of_process, serve_until
+from support.daemon_status import daemon, target
 from support.talking import Talker
 
 from damosd.control import server as server_module
 from damosd.control.access import Access
 from damosd.control.answers import Hooks
 from damosd.control.controlled import Reloaded
+from damosd.control.decode import daemon_status
 from damosd.control.pace import SAVED_S
 from damosd.control.protocol import MAX_REQUEST_BYTES
 from damosd.control.server import MAX_CONNECTIONS, MAX_OTHERS, SLICE_S, Server
@@ -348,14 +350,65 @@ def test_work_that_took_long_is_made_up_for(path: Path, noted: NotedDaemon, monk
 
     monkeypatch.setattr(noted, "regions", slow_regions)
     with Server(path, noted, Access(), clock=clock, cpu=clock) as server, Talker(server, path) as talker:
-        assert talker.ask("regions")["ok"]
-        talker.socket.send(PING % 7)
+        talker.request("regions")
+        serve_until(server, lambda: bool(noted.calls))
         server.serve()
         assert not is_readable(server)
-        assert server.next_due == pytest.approx(
-            clock.now + 0.4, abs=0.01
-        )  # 0.1 s too much, but for what was saved since
-        clock.now = server.next_due
-        server.serve()
-        assert talker.line()["id"] == 7
+        due = server.next_due  # 0.1 s too much, but for what was saved since
+        assert due == pytest.approx(clock.now + 0.4, abs=0.01)
+        clock.now = due
+        assert server.next_due == due
+        assert talker.line()["ok"]
         assert server.next_due == math.inf
+
+
+def test_a_daemon_that_is_told_to_end_answers(path: Path, noted: NotedDaemon) -> None:
+    """At once: it may not come to serve anybody any more."""
+    clock = Clock()
+    with Server(path, noted, Access(), clock=clock) as server, Talker(server, path) as talker:
+        clock.step_s = SLICE_S
+        talker.request("stop")
+        serve_until(server, lambda: bool(noted.calls))
+        assert json.loads(talker.socket.recv(1000))["ok"]
+
+
+def test_a_large_answer_is_made_in_slices(path: Path, noted: NotedDaemon) -> None:
+    """Others are answered meanwhile, and it is the same as a small one."""
+    clock = Clock()
+    noted.figures = daemon(*(target(f"target{number}") for number in range(200)))
+    with Server(path, noted, Access(), clock=clock) as server, Talker(server, path) as large:
+        clock.step_s = SLICE_S / 4
+        large.request("status")
+        serve_until(server, lambda: bool(noted.calls))
+        with Talker(server, path) as small:
+            assert small.ask("ping")["ok"]
+            [working] = [one for one in server._connections.values() if one.job]
+            assert working.job is not None
+            assert working.job.encoding.text is None
+        assert daemon_status(large.line()["result"]) == noted.figures
+
+
+def test_figures_that_are_no_json(connect: Callable[[], Talker], server: Server, noted: NotedDaemon) -> None:
+    """Whoever waits for them is told, also while others do, and streams end."""
+    noted.figures = daemon(cpu_percent=math.nan)
+    talkers = [connect() for _ in range(3)]
+    for talker in talkers[:2]:
+        talker.request("status")
+    talkers[2].request("subscribe", what="status", interval_ms=100)
+    assert talkers[2].line()["ok"]
+    for talker in talkers:
+        assert "failed at status: ValueError" in talker.line()["error"]["message"]
+        assert talker.ask("ping")["ok"]
+    assert server.next_due == math.inf
+
+
+def test_an_event_that_takes_longer_than_its_interval(path: Path, noted: NotedDaemon) -> None:
+    """It is not begun again before it is sent."""
+    clock = Clock()
+    noted.figures = daemon(*(target(f"target{number}") for number in range(200)))
+    with Server(path, noted, Access(), clock=clock) as server, Talker(server, path) as talker:
+        clock.step_s = SLICE_S / 4
+        begin = clock.now
+        assert talker.ask("subscribe", what="status", interval_ms=100)["ok"]
+        assert daemon_status(talker.line()["result"]) == noted.figures
+        assert clock.now - begin > 0.2

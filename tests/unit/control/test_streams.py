@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import select
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -44,16 +45,19 @@ def test_events_come_until_they_are_not_wanted(connect: Callable[[], Talker], se
 
 
 def test_a_stream_keeps_its_pace(connect: Callable[[], Talker], server: Server) -> None:
-    """It is due an interval after the last event was due."""
+    """It is due an interval after the last event was due, and what was skipped is told once."""
     talker = connect()
     talker.ask("subscribe", what="status", interval_ms=60_000)
     talker.line()
     first = server.next_due
     [connection] = server._connections.values()
     assert connection.stream is not None
+    connection.stream.due -= 90.0
+    connection.stream.skipped = 5
+    assert talker.line()["skipped"] == 5
+    assert server.next_due == pytest.approx(first - 30, abs=0.001)
     connection.stream.due -= 60.0
-    talker.line()
-    assert server.next_due == pytest.approx(first)
+    assert talker.line()["skipped"] == 0
 
 
 def test_one_target_only(connect: Callable[[], Talker], noted: NotedDaemon) -> None:
@@ -68,12 +72,15 @@ def test_one_target_only(connect: Callable[[], Talker], noted: NotedDaemon) -> N
     assert noted.calls == [("status",), ("regions", "cache", None)]
 
 
-@pytest.mark.parametrize("what", ["status", "regions"])
-def test_a_target_that_is_not_there(connect: Callable[[], Talker], server: Server, what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "hint"), [("status", "did you mean 'cache'?"), ("regions", "`damosd status` shows them")]
+)
+def test_a_target_that_is_not_there(connect: Callable[[], Talker], server: Server, what: str, hint: str) -> None:
     """It is refused at once."""
     answered = connect().ask("subscribe", what=what, target="cahce", interval_ms=100)
     assert answered["error"]["kind"] == "usage"
     assert "'cahce'" in answered["error"]["message"]
+    assert answered["error"]["hint"] == hint
     assert server.next_due == math.inf
 
 
@@ -107,6 +114,20 @@ def test_a_subscriber_that_sends_no_more(connect: Callable[[], Talker]) -> None:
     talker.socket.shutdown(1)
     assert talker.line()["ok"]
     assert [talker.line()["event"] for _ in range(3)] == ["status"] * 3
+
+
+def test_a_subscriber_that_sends_no_more_and_goes(connect: Callable[[], Talker], server: Server) -> None:
+    """That is seen before its next event, and the daemon is left alone until then."""
+    talker = connect()
+    talker.request("subscribe", what="status", interval_ms=60_000)
+    talker.socket.shutdown(1)
+    assert talker.line()["ok"]
+    assert talker.line()["event"] == "status"
+    for _ in range(3):
+        server.serve()
+    assert not select.select([server.fd], [], [], 0)[0]
+    talker.close()
+    serve_until(server, lambda: not server._connections)
 
 
 def test_a_subscriber_that_does_not_read(connect: Callable[[], Talker], server: Server, noted: NotedDaemon) -> None:

@@ -94,3 +94,5 @@ vm: setup ## run the kernel tests on other kernels under QEMU
 soak: setup ## inject into programs that check themselves, for hours, and kill who does it
 	$(call install,$(SOAK_PACKAGES))
 	@$(RUN) -m pytest -q -s -m soak tests/robustness
+
+include etc/install.mk

@@ -29,4 +29,5 @@ class BpfBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # its configu
         headers = f"/usr/include/{platform.machine()}-linux-gnu"
         for source in sorted(Path(self.root, "damosd/bpf").glob("*.bpf.c")):
             command = [clang, "-O2", "-g", "-Wall", "-Werror", f"-I{headers}", "-target", "bpf"]
+            command += [f"-ffile-prefix-map={self.root}=."]  # the same object wherever it is built
             subprocess.run([*command, "-c", str(source), "-o", str(source.with_suffix(".o"))], check=True)

@@ -204,7 +204,10 @@ def _filters_of(injection: Injection) -> list[bytes]:
     try:
         return injection.tracee.seccomp_filters()
     except OSError as error:
-        raise injection.forget(f"its seccomp filter cannot be read: {os.strerror(error.errno or 0)}") from error
+        reason = (
+            f"its seccomp filter cannot be read: {os.strerror(error.errno or 0)} (CAP_SYS_ADMIN, no filter of ours)"
+        )
+        raise injection.forget(reason) from error
 
 
 def _check_code(code: Code, *, unprotected: bool) -> None:

@@ -29,9 +29,11 @@ USES = {
     "CAP_DAC_OVERRIDE": "to write their clear_refs",
     "CAP_BPF": "to read page tables",
     "CAP_PERFMON": "to read page tables",
-    "CAP_SYS_ADMIN": "to see frame numbers",
+    "CAP_SYS_ADMIN": "to see frame numbers, and seccomp filters of targets",
 }
 """The capabilities that damosd makes use of, and what for. Nothing here knows any other."""
+
+_FOR_LITTLE = "CAP_SYS_ADMIN"  # the service is without it, unless somebody wants what it is for
 
 # What the kernel takes in place of another capability, in every place where we need the other.
 _COVERS = {
@@ -61,16 +63,16 @@ def missing(present: frozenset[str]) -> list[str]:
 
 
 def probe() -> Feature:
-    """See whether this process has every capability that damosd makes use of."""
+    """See whether this process has the capabilities that damosd makes use of, CAP_SYS_ADMIN aside."""
     try:
         present = effective()
         confined = Path("/proc/self/ns/user").stat().st_ino != _FIRST_USER_NAMESPACE
     except OSError as error:
         return Feature("capabilities", works=False, detail=str(error))
     lacking = missing(present)
-    if lacking:
+    if set(lacking) - {_FOR_LITTLE}:
         detail = "missing: " + ", ".join(f"{name} ({USES[name]})" for name in lacking)
-        hint = "run as root, or give the unit these with AmbientCapabilities="
+        hint = "run as root, or let the unit's CapabilityBoundingSet= have these"
         return Feature("capabilities", works=False, detail=detail, hint=hint)
     if confined:
         return Feature(
@@ -79,4 +81,7 @@ def probe() -> Feature:
             detail="all there, but over this user namespace only",
             hint="run outside the container, or in one that is privileged",
         )
-    return Feature("capabilities", works=True, detail=" ".join(name.removeprefix("CAP_") for name in USES))
+    detail = " ".join(name.removeprefix("CAP_") for name in USES if name not in lacking)
+    if lacking:
+        detail += f"; without {_FOR_LITTLE} ({USES[_FOR_LITTLE]})"
+    return Feature("capabilities", works=True, detail=detail)

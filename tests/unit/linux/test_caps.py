@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from damosd.linux import caps
@@ -51,3 +53,18 @@ def test_a_status_without_capabilities_has_none() -> None:
 def test_what_another_capability_covers_is_not_missing(present: set[str], missing: list[str]) -> None:
     """CAP_SYS_ADMIN does for BPF, and the right to write any file for the right to read it; not the reverse."""
     assert caps.missing(frozenset(present)) == missing
+
+
+def test_only_little_is_lost_without_sys_admin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, but it is no failure; that of any other capability is one."""
+    monkeypatch.setattr(caps, "_FIRST_USER_NAMESPACE", Path("/proc/self/ns/user").stat().st_ino)
+    few = frozenset(caps.USES) - {"CAP_SYS_ADMIN"}
+    monkeypatch.setattr(caps, "effective", lambda: few)
+    found = caps.probe()
+    assert found.works
+    assert found.detail.startswith("SYS_PTRACE SYS_NICE ")
+    assert "without CAP_SYS_ADMIN (to see frame numbers" in found.detail
+    monkeypatch.setattr(caps, "effective", lambda: few - {"CAP_BPF"})
+    found = caps.probe()
+    assert not found.works
+    assert found.detail.startswith("missing: CAP_BPF (")

@@ -212,7 +212,9 @@ class Top(App[None]):
         self._redraw()
 
     def action_next_view(self) -> None:
-        """Show the next view."""
+        """Show the next view, unless somebody types."""
+        if self._prompt_for:
+            return
         self.action_view(_VIEWS[(_VIEWS.index(self._view) + 1) % len(_VIEWS)])
 
     def action_walk(self, steps: int) -> None:

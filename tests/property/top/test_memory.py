@@ -24,7 +24,7 @@ def memories(draw: st.DrawFn) -> Memory:
         st.lists(st.tuples(gaps, sizes, st.integers(0, 20), st.integers(0, 10**6), st.booleans()), max_size=40)
     )
     edge, columns = 0, RegionsOfProcess("t", 1, "c", 100_000, 20, [], [], [], [], [])
-    for gap, size, accesses, age, observed in places:
+    for gap, size, accesses, age, observed in draw(st.lists(place, max_size=40)):
         columns.start.append(edge + gap)
         columns.end.append(edge + gap + size)
         columns.nr_accesses.append(accesses)

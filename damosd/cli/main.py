@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The `damosd` program: finds the subcommand, and turns errors into messages and exit codes.
 
-Exit codes: 0 done; 1 failed; 2 usage; 4 insufficient privilege; 78 bad configuration or scheme file; 130 interrupted
-before anything was running.
+Exit codes: 0 done; 1 failed; 2 usage; 3 no daemon runs; 4 insufficient privilege; 78 bad configuration or scheme file;
+130 interrupted before anything was running.
 """
 
 from __future__ import annotations
@@ -13,7 +13,25 @@ import sys
 from typing import TYPE_CHECKING
 
 from damosd import __version__
-from damosd.cli import check, config, doctor, run, schemes, targets, undo, workload, wss
+from damosd.cli import (
+    check,
+    config,
+    doctor,
+    explain,
+    pause,
+    regions,
+    reload,
+    resume,
+    run,
+    schemes,
+    status,
+    stop,
+    targets,
+    tune,
+    undo,
+    workload,
+    wss,
+)
 from damosd.errors import DamosdError
 
 if TYPE_CHECKING:
@@ -26,7 +44,15 @@ _COMMANDS = {
     "undo": (undo, "put back what a damosd that was killed has changed for good"),
     "check": (check, "tell everything that is wrong with scheme files"),
     "config": (config, "show the configuration of this machine, and which file says what"),
-    "schemes": (schemes, "list and show the schemes of this machine, and convert files"),
+    "schemes": (schemes, "list, show and convert schemes, and change those that the daemon runs"),
+    "status": (status, "show what the daemon does now"),
+    "regions": (regions, "show which memory of the daemon's targets is used now"),
+    "explain": (explain, "tell why the daemon's schemes acted on memory, or did not"),
+    "tune": (tune, "change how the daemon monitors a target"),
+    "pause": (pause, "let the daemon leave targets alone for a while"),
+    "resume": (resume, "let it go on"),
+    "reload": (reload, "let the daemon read its configuration again"),
+    "stop": (stop, "end the daemon"),
     "doctor": (doctor, "try what this machine can do, and tell what is missing"),
     "workload": (workload, "play a known access pattern, to measure against"),
 }

@@ -33,7 +33,7 @@ examples:
 """
 
 _SHORTEST_US = 100_000
-_WIDEST_PROCESSES = 1 << 16
+_ALL_PROCESSES = 1 << 16
 
 
 def set_argparser(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,10 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.epilog = _EXAMPLES
     parser.add_argument(
-        "--socket", type=Path, metavar="PATH", help="the daemon's control socket (default /run/damosd/control.sock)"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the daemon's control socket (default: $DAMOSD_SOCKET, or /run/damosd/control.sock)",
     )
     parser.add_argument(
         "--interval", default="1s", metavar="TIME", help="how often to look (default 1s, at least 100ms)"
@@ -100,6 +103,6 @@ def _print(source: Source, interval_s: float, cold_s: float) -> None:
     look = Look(source, cold_s)
     look.take(None, 0)
     time.sleep(interval_s)  # rates need two looks
-    moment = look.take(None, _WIDEST_PROCESSES)
+    moment = look.take(None, _ALL_PROCESSES)
     source.close()
     say("\n".join(screen(moment, shutil.get_terminal_size().columns, cold_s)))

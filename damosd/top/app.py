@@ -62,13 +62,13 @@ class Top(App[None]):
 
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    #headline, #views, #banner { height: auto; max-height: 3; }
-    #banner { color: ansi_red; text-style: bold; display: none; }
+    #headline, #views { height: 1; }
+    #banner { height: auto; max-height: 3; color: ansi_red; text-style: bold; display: none; }
     #prompt { display: none; border: none; height: 1; padding: 0; }
     Grid { height: 1fr; scrollbar-size-horizontal: 0; }
     #strip { height: 4; }
     #map { height: 1fr; }
-    #details { height: auto; max-height: 6; border-top: solid ansi_bright_black; }
+    #details { height: 25%; min-height: 3; border-top: solid ansi_bright_black; }
     Confirm, Help { align: center middle; }
     .dialog { width: auto; max-width: 100%; height: auto; padding: 0 1; border: solid ansi_yellow; }
     """
@@ -92,8 +92,8 @@ class Top(App[None]):
     ]
 
     def __init__(self, source: Source, interval_s: float, cold_s: float) -> None:
-        super().__init__()
-        self.theme = "ansi-dark"  # the terminal's own colours, whatever they are
+        super().__init__(ansi_color=True)  # the terminal's own colours, whatever they are
+        self.theme = "ansi-dark"
         self._feed = Feed(source, Look(source, cold_s), self._deliver, interval_s)
         self._cold_s = cold_s
         self._moment: Moment | None = None
@@ -101,6 +101,7 @@ class Top(App[None]):
         self._view = "targets"
         self._sought = ""
         self._prompt_for = ""
+        self._said: dict[str, str] = {}
         self._tables = {
             "targets": _Table(targets.target_groups, targets.SORTABLE, Arrangement(column=targets.BY_RSS)),
             "schemes": _Table(schemes.scheme_groups, schemes.SORTABLE),
@@ -151,7 +152,7 @@ class Top(App[None]):
         moment = self._moment
         if moment is None:
             return
-        self.query_one("#headline", Static).update(Content(headline(moment)))
+        self._say("headline", headline(moment))
         name = "schemes" if self._view == "schemes" else "targets"
         table = self._tables[name]
         groups = table.groups(moment, lambda key: bool(table.arrangement.wanted) or key in table.opened)
@@ -167,13 +168,18 @@ class Top(App[None]):
             lines.append(f"NO ANSWER: {printable(self._lost.why)}{hint}; trying again")
         elif self._moment:
             lines = trouble(self._moment)
-        banner = self.query_one("#banner", Static)
-        banner.update(Content("\n".join(lines)))
-        banner.display = bool(lines)
+        self._say("banner", "\n".join(lines), layout=True)
+        self.query_one("#banner").display = bool(lines)
 
     def _redraw_chosen(self) -> None:
         if self._moment:
-            self.query_one("#details", Static).update(Content("\n".join(detail_lines(self._moment, self._chosen()))))
+            self._say("details", "\n".join(detail_lines(self._moment, self._chosen())))
+
+    def _say(self, where: str, text: str, *, layout: bool = False) -> None:
+        """Show a text in a widget, unless it is there already. `layout`: the height of the widget depends on it."""
+        if self._said.get(where) != text:
+            self._said[where] = text
+            self.query_one(f"#{where}", Static).update(Content(text), layout=layout)
 
     def on_grid_chosen(self) -> None:
         """Look at what is chosen."""
@@ -206,7 +212,7 @@ class Top(App[None]):
         marks = [
             f"[{number} {name}]" if name == view else f" {number} {name} " for number, name in enumerate(_VIEWS, 1)
         ]
-        self.query_one("#views", Static).update(Content(" ".join(marks)))
+        self._say("views", " ".join(marks))
         if view in self._tables:
             self._grid(view).focus()
         self._redraw()

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from damosd.control import decode
 from damosd.control.client import Client
+from damosd.control.decode import daemon_status, regions
 from damosd.errors import ControlError
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ class Daemon:
 
     def status(self) -> DaemonStatus:
         """Return the figures of this moment."""
-        return decode.daemon_status(self._client.call("status"))
+        return daemon_status(self._client.call("status"))
 
     def regions(self, target: str | None, pid: int | None) -> list[RegionsOfProcess]:
         """Return what is known of the memory of processes."""
-        found = decode.regions(self._client.call("regions", target=target, pid=pid))
+        found = regions(self._client.call("regions", target=target, pid=pid))
         for one in found:
             columns = (one.start, one.end, one.nr_accesses, one.age, one.observed)
             if len({len(column) for column in columns}) > 1:

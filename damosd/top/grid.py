@@ -102,7 +102,7 @@ class Grid(ScrollView, can_focus=True):
             return self._line(text(titles(self._columns, self._arrangement), chosen), _TITLES, width)
         index = self.scroll_offset.y + y - 1
         if index >= len(self.rows):
-            return Strip.blank(width)
+            return Strip.blank(width, Style())
         row = self.rows[index]
         style = _TONES[row.tone]
         if index == self._at:

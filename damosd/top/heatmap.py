@@ -43,7 +43,7 @@ class HeatMap(Widget):
             self._lines, self._drawn_for = self._draw(), self.size
         spans = self._lines[y] if y < len(self._lines) else []
         segments = [Segment(words, Style.parse(style)) for words, style in spans]
-        return Strip(segments).adjust_cell_length(self.size.width)
+        return Strip(segments).adjust_cell_length(self.size.width, Style())
 
     def _draw(self) -> list[list[Span]]:
         width, height = self.size

@@ -5,42 +5,60 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from damosd.control.controlled import RegionsOfProcess
-from damosd.report.daemon import ConfigurationStatus, DaemonStatus, NamedStatus
-from damosd.report.status import SchemeStatus, Status, TargetStatus
+from damosd.report.daemon import ConfigurationStatus
+from support import daemon_status
 
 if TYPE_CHECKING:
     from damosd.errors import DamosdError
+    from damosd.report.daemon import DaemonStatus, NamedStatus
+    from damosd.report.status import SchemeStatus, TargetStatus
 
 MIB = 1 << 20
 
 
 def a_process(pid: int, rss_mib: float = 100, comm: str = "worker") -> TargetStatus:
-    """Return one that uses a quarter of its memory."""
+    """Return one that uses a quarter of its memory, and is monitored by region."""
     rss_bytes = int(rss_mib * MIB)
-    return TargetStatus(pid, comm, True, rss_bytes, rss_bytes // 4, 12)
+    return daemon_status.process(pid, comm=comm, rss_bytes=rss_bytes, working_set_bytes=rss_bytes // 4, cost=None)
 
 
-def a_scheme(name: str = "idle", **figures: object) -> SchemeStatus:
-    """Return one that pages out, without a quota."""
-    usual = SchemeStatus(name, "pageout", 10, 40 * MIB, 5, 20 * MIB, 40 * MIB, 0, 100, None, 0, "", {}, ())
-    return replace(usual, **figures)  # type: ignore[arg-type]
+def a_scheme(name: str = "idle", **changes: Any) -> SchemeStatus:
+    """Return one that pages out, and that nothing holds back."""
+    free: dict[str, Any] = {
+        "quota_bytes": None,
+        "charged_bytes": 0,
+        "errors": {},
+        "undone": {},
+        "goal_score": None,
+        "guard": None,
+        "targets": (),
+        "sz_tried": 40 * MIB,
+        "sz_applied": 20 * MIB,
+    }
+    return daemon_status.scheme(name, **free | changes)
 
 
 def a_target(
-    name: str, processes: tuple[TargetStatus, ...], schemes: tuple[SchemeStatus, ...] = (), **more: object
+    name: str, processes: tuple[TargetStatus, ...], schemes: tuple[SchemeStatus, ...] = (), **changes: Any
 ) -> NamedStatus:
-    """Return one that is monitored by region."""
-    status = Status(60.0, 600, 100_000, "", processes, schemes, 0.5, 0.4, 50 * MIB, dry_run=False)
-    return replace(NamedStatus(name, status), **more)  # type: ignore[arg-type]
+    """Return one that is monitored by region, and on time."""
+    quiet: dict[str, Any] = {"nr_late": 0, "resolution": "region"}
+    return daemon_status.target(name, targets=processes, schemes=schemes, **quiet | changes)
 
 
-def a_daemon(*targets: NamedStatus, elapsed_s: float = 60.0, **more: object) -> DaemonStatus:
-    """Return one whose configuration is right."""
-    usual = DaemonStatus("0.1.0", 812, elapsed_s, 1.25, 1.0, 50 * MIB, False, ConfigurationStatus(True, 0.0), targets)
-    return replace(usual, **more)  # type: ignore[arg-type]
+def a_daemon(*targets: NamedStatus, **changes: Any) -> DaemonStatus:
+    """Return one in order, with just these targets."""
+    calm: dict[str, Any] = {
+        "pid": 812,
+        "configuration": ConfigurationStatus(ok=True, loaded_at=0.0),
+        "disabled": (),
+        "nr_doubts": 0,
+        "targets": targets,
+    }
+    return daemon_status.daemon(**calm | changes)
 
 
 def some_regions(target: str, pid: int, comm: str = "worker") -> RegionsOfProcess:

@@ -20,9 +20,7 @@ gaps = st.one_of(st.just(0), st.integers(0, 1 << 34).map(lambda pages: pages * P
 @st.composite
 def memories(draw: st.DrawFn) -> Memory:
     """Return regions in order, with and without gaps between them."""
-    places = draw(
-        st.lists(st.tuples(gaps, sizes, st.integers(0, 20), st.integers(0, 10**6), st.booleans()), max_size=40)
-    )
+    place = st.tuples(gaps, sizes, st.integers(0, 20), st.integers(0, 10**6), st.booleans())
     edge, columns = 0, RegionsOfProcess("t", 1, "c", 100_000, 20, [], [], [], [], [])
     for gap, size, accesses, age, observed in draw(st.lists(place, max_size=40)):
         columns.start.append(edge + gap)

@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from support.top import MIB, MadeUp, a_daemon, a_process, a_scheme, a_target
 
 from damosd.damos.backoff import GuardStatus, Phase
 from damosd.errors import PrivilegeError, UnavailableError
 from damosd.report.daemon import ConfigurationStatus
 from damosd.top.app import Top
 from damosd.top.grid import Grid
-from tests.support.top import MIB, MadeUp, a_daemon, a_process, a_scheme, a_target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -74,7 +74,7 @@ class Screen:
 async def shown(source: MadeUp, size: tuple[int, int] = SMALL) -> AsyncIterator[Screen]:
     """Show a made-up daemon, from the first figures on."""
     app = Top(source, 0.02, 30)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         screen = Screen(pilot, source)
         if source.failure is None:
             await screen.until_said("damosd 0.1.0 (812)")
@@ -418,11 +418,11 @@ def test_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
         await screen.until_said("█" * 15 + "█┊")
         await screen.until_said("_ idle 30 s")
         strips = screen.app.screen._compositor.render_strips(screen.app.screen.size)
-        filters = screen.app._filters
         for strip in strips:
-            for one in filters:
+            for one in screen.app._filters:
                 strip = strip.apply_filter(one, screen.app.screen.styles.background)
-            assert all(not style or (style.color is None and style.bgcolor is None) for _, style, _ in strip)
+            colours = [colour for _, style, _ in strip if style for colour in (style.color, style.bgcolor) if colour]
+            assert all(colour.is_default for colour in colours)
 
     see(usual(), steps)
 
@@ -434,7 +434,12 @@ def test_colours_are_the_terminal_s_own() -> None:
         await screen.until_said("55d000000000")
         strips = screen.app.screen._compositor.render_strips(screen.app.screen.size)
         colours = {
-            colour for strip in strips for _, style, _ in strip if style for colour in (style.color, style.bgcolor) if colour
+            colour
+            for strip in strips
+            for _, style, _ in strip
+            if style
+            for colour in (style.color, style.bgcolor)
+            if colour
         }
         assert {colour.type.name for colour in colours} <= {"STANDARD", "DEFAULT"}
         assert any(colour.name == "magenta" for colour in colours)

@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from support.top import MIB, a_daemon, a_process, a_scheme, a_target
 
 from damosd.damos.backoff import GuardStatus, Phase
 from damosd.report.status import TargetCost
 from damosd.top.history import History, SchemeRate
-from tests.support.top import MIB, a_daemon, a_process, a_scheme, a_target
 
 ON_CACHE = ("cache", "idle")
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from support.top import MIB, some_regions
+
 from damosd.control.controlled import RegionsOfProcess
 from damosd.top.memory import Heat, Memory, Temperature, strip, temperature
 from damosd.top.picture import legend, map_lines, plain, strip_lines
-from tests.support.top import MIB, some_regions
 
 BASE = 0x5500_0000_0000
 

@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from damosd.top import schemes, targets
-from damosd.top.rows import Arrangement, Column, Entry, Group, arrange, bar, fit, found, lines, text, titles
+from damosd.top.rows import Arrangement, Column, Entry, Group, Key, arrange, bar, fit, found, lines, text, titles
 
 
 def entry(name: str, size: float, *key: str) -> Entry:
@@ -20,10 +20,10 @@ GROUPS = [
     Group(entry("batch", 9), 1, (entry("3 python", 9, "p3"),)),
     Group(entry("web", 5), 0),
 ]
-ALL = {("cache",), ("batch",), ("web",)}
+ALL: set[Key] = {("cache",), ("batch",), ("web",)}
 
 
-def names(how: Arrangement, opened: set[tuple[str, ...]] = ALL) -> list[str]:
+def names(how: Arrangement, opened: set[Key] = ALL) -> list[str]:
     """Return the first cells of the rows."""
     return [row.cells[0] for row in arrange(GROUPS, how, opened)]
 

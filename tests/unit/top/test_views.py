@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.top import MIB, MadeUp, a_daemon, a_process, a_scheme, a_target
 
 from damosd.damos.backoff import GuardStatus, Phase
 from damosd.errors import PrivilegeError, UsageError
@@ -19,7 +21,9 @@ from damosd.top.moment import Moment, headline, largest_of, process_title, troub
 from damosd.top.once import screen
 from damosd.top.schemes import on_target_key, scheme_groups, scheme_key
 from damosd.top.targets import process_key, target_groups, target_key
-from tests.support.top import MIB, MadeUp, a_daemon, a_process, a_scheme, a_target
+
+if TYPE_CHECKING:
+    from damosd.report.status import SchemeStatus
 
 SLOW = GuardStatus(Phase.SLOW, "300 pages a second came back, 256 may", 4 * MIB, 0.0, 1234)
 PAUSED = GuardStatus(Phase.PAUSED, "300 pages a second came back, 256 may", 0, 23.0, 5678)
@@ -32,10 +36,10 @@ def every(_: object) -> bool:
     return True
 
 
-def states(*schemes: object, daemon: dict[str, object] | None = None) -> str:
+def states(*schemes: SchemeStatus, **daemon: Any) -> str:
     """Return the state of a scheme on as many targets."""
-    targets = [a_target(f"t{index}", (), (scheme,)) for index, scheme in enumerate(schemes)]  # type: ignore[arg-type]
-    [group] = scheme_groups(Moment(a_daemon(*targets, **(daemon or {}))), every)  # type: ignore[arg-type]
+    targets = [a_target(f"t{index}", (), (scheme,)) for index, scheme in enumerate(schemes)]
+    [group] = scheme_groups(Moment(a_daemon(*targets, **daemon)), every)
     return group.head.cells[-1]
 
 
@@ -85,7 +89,7 @@ def test_states_of_schemes() -> None:
     assert states(a_scheme(guard=SLOW), a_scheme(guard=PAUSED), inactive) == "guard: paused (1 of 3)"
     assert states(a_scheme(guard=FREE)) == ""
     assert states(a_scheme(errors={"EPERM": 1200})) == "1,200 refused"
-    assert states(a_scheme(guard=SLOW), daemon={"disabled": ("idle",)}) == "disabled"
+    assert states(a_scheme(guard=SLOW), disabled=("idle",)) == "disabled"
 
 
 def test_a_disabled_scheme_is_there_without_targets() -> None:
@@ -107,7 +111,7 @@ def test_details() -> None:
     target = a_target("cache", (a_process(7, comm="redis"),), (on_process,), nr_late=2, nr_steps=1000)
     moment = Moment(a_daemon(target), temperatures={("cache", 7): Temperature(MIB, 2 * MIB, 3 * MIB)})
     of_target = "\n".join(detail_lines(moment, target_key("cache")))
-    assert "monitored by region, every 100 ms" in of_target
+    assert "monitored by region, every 50 ms" in of_target
     assert "2 of 1,000 steps began late" in of_target
     assert "held back by its guard: 4.0 MiB a second, since 300 pages" in of_target
     of_process = "\n".join(detail_lines(moment, process_key("cache", 7)))
@@ -138,7 +142,7 @@ def test_details() -> None:
 )
 def test_trouble_of_the_whole_daemon(change: dict[str, object], told: list[str]) -> None:
     """In words, in one line each."""
-    assert trouble(Moment(a_daemon(**change))) == told  # type: ignore[arg-type]
+    assert trouble(Moment(a_daemon(**change))) == told
 
 
 def test_the_headline_fits_80_columns() -> None:
@@ -157,7 +161,7 @@ def hostile_daemon() -> DaemonStatus:
     scheme = a_scheme(HOSTILE, inactive=HOSTILE, undone={HOSTILE: 1})
     return a_daemon(
         a_target(HOSTILE, (a_process(7, comm=HOSTILE),), (scheme,)),
-        configuration=ConfigurationStatus(False, 0.0, (HOSTILE,), (HOSTILE,), (HOSTILE,)),  # noqa: FBT003  # `ok`
+        configuration=ConfigurationStatus(ok=False, loaded_at=0.0, problems=(HOSTILE,), refusals=(HOSTILE,)),
         disabled=(HOSTILE,),
     )
 

@@ -16,6 +16,7 @@ from damosd import __version__
 from damosd.cli import (
     check,
     config,
+    daemon,
     doctor,
     explain,
     pause,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = {
+    "daemon": (daemon, "do what the configuration says, until told to stop"),
     "run": (run, "monitor processes and run schemes on them"),
     "wss": (wss, "measure exactly how much memory a process uses in the last seconds"),
     "targets": (targets, "show which processes the configuration makes targets, and why"),

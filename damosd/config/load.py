@@ -12,6 +12,8 @@ import pickle
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from damosd.config.locate import is_drop_in
+from damosd.config.settings import drop_ins_of
 from damosd.errors import DamosdError
 
 if TYPE_CHECKING:
@@ -45,11 +47,14 @@ def load_files(paths: Sequence[Path], *, trusted: bool) -> tuple[list[SchemeFile
 
 
 def load_main(path: Path) -> tuple[Settings | None, list[Problem], str]:
-    """Read the main file: what it says, what is wrong with it, and a hint on that; nothing where there is none.
+    """Read the main file and the drop-ins beside it: what they say, what is wrong with them, and a hint on that.
 
-    One that somebody else than root and ourselves could write is wrong. Call it before threads are started.
+    Nothing where there are none. One that somebody else than root and ourselves could write is wrong. Call it before
+    threads are started.
     """
-    return _in_child(partial(_main, path), f"reading {path}") if path.exists() else (None, [], "")
+    if not (path.exists() or drop_ins_of(path).exists()):
+        return None, [], ""
+    return _in_child(partial(_main, path), f"reading {path}")
 
 
 def _in_child(function: Callable[[], _T], doing: str) -> _T:
@@ -87,12 +92,15 @@ def _answer(function: Callable[[], object], write_fd: int) -> None:
 
 
 def _main(path: Path) -> tuple[Settings | None, list[Problem], str]:
-    from damosd.config.mainfile import read_main_file  # noqa: PLC0415  # only the child needs them
+    from damosd.config.mainfile import read_main_files  # noqa: PLC0415  # only the child needs them
     from damosd.config.problems import ConfigFileError  # noqa: PLC0415
-    from damosd.config.source import read_trusted  # noqa: PLC0415
+    from damosd.config.source import read_trusted, trusted_names  # noqa: PLC0415
 
+    folder = drop_ins_of(path)
     try:
-        return read_main_file(path, read_trusted(path)), [], ""
+        names = [name for name in sorted(trusted_names(folder) or []) if is_drop_in(name)]
+        paths = [*([path] if path.exists() else []), *(folder / name for name in names)]
+        return read_main_files([(one, read_trusted(one)) for one in paths]), [], ""
     except ConfigFileError as error:
         return None, list(error.problems), error.hint
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LEAST_GAP_BYTES = 1 << 20
 """Smaller gaps between mappings are not worth a column."""
-_COLUMNS_PER_GAP = 8
+_COLUMNS_PER_GAP = 16
 _ROUNDING = 1e-6
 
 
@@ -114,7 +114,7 @@ class Strip:
 def strip(memory: Memory, nr_columns: int, per_column: int, cold_s: float) -> Strip:
     """Lay memory out in so many columns: every byte takes the same width, but the largest gaps, which take a column.
 
-    There is at most one gap in 8 columns. All columns are used; none when there is no memory.
+    There is at most one gap in 16 columns. All columns are used; none when there is no memory.
     """
     mapped = np.flatnonzero(memory.size > 0)
     if not len(mapped) or nr_columns < 1:

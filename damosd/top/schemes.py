@@ -133,7 +133,11 @@ def _state(schemes: Sequence[SchemeStatus], *, disabled: bool) -> tuple[str, str
     if inactive:
         return f"{printable(inactive[0])}{_of(len(inactive), len(schemes))}", "notable"
     errors = sum(sum(one.errors.values()) for one in schemes)
-    return (f"{errors:,} refused", "notable") if errors else ("", "")
+    if errors:
+        return f"{errors:,} refused", "notable"
+    undone = [(size, why) for one in schemes for why, size in one.undone.items()]
+    most_bytes, why = max(undone, default=(0, ""))
+    return (f"undone: {printable(why)}", "notable") if most_bytes > sum(one.sz_applied for one in schemes) else ("", "")
 
 
 def _of(number: int, total: int) -> str:

@@ -61,11 +61,11 @@ def test_idle_is_told_from_cold() -> None:
 def test_gaps_take_one_column() -> None:
     """However large they are; small ones none, and only the largest where there are too many."""
     wide = memory((0, 10, 20, 0), (90_000_000, 10, 0, 900))
-    assert strip(wide, 21, 2, 30).heat.tolist() == [Heat.HOTTEST] * 20 + [Heat.GAP] * 2 + [Heat.COLD] * 20
-    assert strip(wide, 21, 2, 30).areas() == [0, 11]
+    assert strip(wide, 41, 2, 30).heat.tolist() == [Heat.HOTTEST] * 40 + [Heat.GAP] * 2 + [Heat.COLD] * 40
+    assert strip(wide, 41, 2, 30).areas() == [0, 21]
     many = memory(*((index * 10, 1, 20, 0) for index in range(50)), (10_000, 1, 20, 0))
-    heat = strip(many, 16, 1, 30).heat.tolist()
-    assert len(heat) == 16
+    heat = strip(many, 32, 1, 30).heat.tolist()
+    assert len(heat) == 32
     assert heat.count(Heat.GAP) == 2
 
 

@@ -89,6 +89,8 @@ def test_states_of_schemes() -> None:
     assert states(a_scheme(guard=SLOW), a_scheme(guard=PAUSED), inactive) == "guard: paused (1 of 3)"
     assert states(a_scheme(guard=FREE)) == ""
     assert states(a_scheme(errors={"EPERM": 1200})) == "1,200 refused"
+    assert states(a_scheme(undone={"no swap": 30 * MIB, "gone": MIB})) == "undone: no swap"
+    assert states(a_scheme(undone={"no swap": 30 * MIB}), a_scheme()) == ""
     assert states(a_scheme(guard=SLOW), disabled=("idle",)) == "disabled"
 
 

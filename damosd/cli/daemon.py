@@ -55,6 +55,7 @@ def main(args: argparse.Namespace) -> int:
     from damosd.cli.guarding import tell_change  # noqa: PLC0415  # loads numpy
     from damosd.cli.logs import configure  # noqa: PLC0415  # loads structlog
     from damosd.config.found import find_configuration  # noqa: PLC0415  # not for --help
+    from damosd.control.address import default_path  # noqa: PLC0415  # not for --help
     from damosd.control.server import Server  # noqa: PLC0415  # not for --help
     from damosd.daemon.journal import Journal, default_folder  # noqa: PLC0415  # not for --help
     from damosd.daemon.service.commands import Commands  # noqa: PLC0415  # loads numpy
@@ -73,7 +74,7 @@ def main(args: argparse.Namespace) -> int:
         alive=lambda: None,
     )
     daemon = Daemon(machinery, __version__)
-    with Server(args.socket, Commands(daemon), _access(daemon.plan.settings)) as server:
+    with Server(args.socket or default_path(), Commands(daemon), _access(daemon.plan.settings)) as server:
         if not daemon.plan.settings.dry_run:
             log_undone(log, undo_leftovers(Journal(state)))
         reason = daemon.run([server])

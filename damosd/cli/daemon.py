@@ -63,23 +63,27 @@ def main(args: argparse.Namespace) -> int:
     from damosd.daemon.journal import Journal, default_folder  # noqa: PLC0415  # not for --help
     from damosd.daemon.service.commands import Commands  # noqa: PLC0415  # loads numpy
     from damosd.daemon.service.daemon import Daemon, Machinery  # noqa: PLC0415  # loads numpy
+    from damosd.daemon.service.surroundings import Surroundings  # noqa: PLC0415  # loads numpy
     from damosd.daemon.undo import undo_leftovers  # noqa: PLC0415  # loads numpy
+    from damosd.linux.notify import Notifier  # noqa: PLC0415  # not for --help
+    from damosd.report.ratelimit import RateLimit  # noqa: PLC0415  # not for --help
 
-    configure(verbose=args.verbose)
+    limit = RateLimit()
+    configure(verbose=args.verbose, limit=limit)
     log = structlog.get_logger()
+    around = Surroundings(log, limit, Notifier.from_environment())
     state: Path = args.state or default_folder()
     machinery = Machinery(
         load=partial(find_configuration, args.root),
-        log=log,
+        around=around,
         state=state,
         on_guard=partial(tell_change, log),
-        on_settings=lambda settings: server.allow(_access(settings)),
-        alive=lambda: None,
     )
     daemon = Daemon(machinery, __version__)
     with Server(args.socket, Commands(daemon), _access(daemon.plan.settings), hooks=_hooks(log)) as server:
         if not daemon.plan.settings.dry_run:
             log_undone(log, undo_leftovers(Journal(state)))
+        around.on_settings = lambda settings: server.allow(_access(settings))
         reason = daemon.run([server])
     log.info("ended", reason=reason)
     return 0

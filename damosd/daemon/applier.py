@@ -29,7 +29,7 @@ class Applier:
 
     `results` are what actions of the scheme of a name have changed, and failed to change, since the start; `cpu_ns`
     what that took of our CPU time, by target. `on_explain` is given what the schemes made of every region, each time
-    that some are due.
+    that some are due; `on_outcome` what became of one scheme's plan for one target.
     """
 
     def __init__(
@@ -38,11 +38,13 @@ class Applier:
         effects: Effects,
         guards: Guards | None = None,
         on_explain: Callable[[tuple[Explanation, ...]], None] | None = None,
+        on_outcome: Callable[[Scheme, int, Outcome], None] | None = None,
     ) -> None:
         self.engine = engine
         self._effects = effects
         self._guards = guards
         self.on_explain = on_explain
+        self._on_outcome = on_outcome
         self.results: dict[str, Results] = {}
         self.cpu_ns: Counter[int] = Counter()
         effects.get_ready(engine.schemes)
@@ -118,5 +120,7 @@ class Applier:
             outcome = Outcome.nothing(len(plan.ranges))
         if self._guards:
             self._guards.note(state.scheme, plan.target, outcome.departures)
+        if self._on_outcome:
+            self._on_outcome(state.scheme, plan.target, outcome)
         self.results.setdefault(state.scheme.name, Results()).add(outcome)
         return outcome

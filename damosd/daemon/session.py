@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from damosd.actions.base import Outcome
     from damosd.core.attrs import Attrs
     from damosd.core.intervals import IntervalsGoal
     from damosd.core.monitor import Monitor
@@ -53,7 +54,8 @@ class Hooks:
     some were applied; `on_reload` is called upon SIGHUP, which ends the run where there is none; `on_guard` is given
     the name of a scheme whose guard slows it down, pauses it or lets it go on, and the guard's status; `on_resolution`
     what is monitored from now on, and why; `on_limited` the pid of a target of which less is seen than could be, or
-    more again, and how its overhead limits that.
+    more again, and how its overhead limits that; `on_outcome` the pid of a target, a scheme, and what became of what it
+    planned to do there.
     """
 
     on_snapshot: Callable[[Snapshot], None] | None = None
@@ -62,6 +64,7 @@ class Hooks:
     on_guard: Callable[[str, GuardStatus], None] | None = None
     on_resolution: Callable[[Resolution, str], None] | None = None
     on_limited: Callable[[int, str], None] | None = None
+    on_outcome: Callable[[int, Scheme, Outcome], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,8 @@ class Session:
         self._effects = Effects(operations, advisor, dry_run=dry_run)
         self.engine = Engine(schemes, self._watching.attrs, metrics, self._effects)
         self._guards = None if dry_run else Guards(self.engine, self._effects, metrics, hooks.on_guard)
-        self._applier = Applier(self.engine, self._effects, self._guards, hooks.on_explain)
+        on_outcome = self._tell_outcome if hooks.on_outcome else None
+        self._applier = Applier(self.engine, self._effects, self._guards, hooks.on_explain, on_outcome)
         self._watching.begin(self._applier, Callbacks(after_aggregation=self._keep))
         self._figures = Figures(operations, self._applier, self._watching.costs, dry_run=dry_run)
         self.steps = Steps()
@@ -302,6 +306,10 @@ class Session:
             return False
         self._effects.work_on(self._watching.operations)
         return True
+
+    def _tell_outcome(self, scheme: Scheme, target: int, outcome: Outcome) -> None:
+        assert self._hooks.on_outcome
+        self._hooks.on_outcome(self.pidfds[target].pid, scheme, outcome)
 
     def tell_limits(self) -> None:
         """Tell the hook by how much the overhead limits what is seen of targets, where that has changed."""

@@ -26,24 +26,14 @@ if TYPE_CHECKING:
 
     from damosd.config.found import Configuration
     from damosd.config.load import Meanwhile
-    from damosd.config.settings import Settings
     from damosd.core.attrs import Resolution
     from damosd.daemon.discovery.changes import Changes, Match
     from damosd.daemon.service.plan import Planned
+    from damosd.daemon.service.surroundings import Surroundings
     from damosd.damos.backoff import GuardStatus
 
 _IDLE_S = 1.0
 """How long to sleep at most: something may have to be told meanwhile."""
-
-
-class Log(Protocol):
-    """Where the daemon tells what happens."""
-
-    def info(self, event: str, **values: object) -> object:
-        """Tell what is as it should be."""
-
-    def warning(self, event: str, **values: object) -> object:
-        """Tell what somebody should know."""
 
 
 class Channel(Protocol):
@@ -63,18 +53,15 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Machinery:
-    """What the daemon is run with: where to read the configuration, where to log to and what to keep where.
+    """What the daemon is run with: how to `load` the configuration, whom to tell, and where to keep its `state`.
 
-    `on_guard` is given a scheme's name and its guard's status when that changes; `on_settings` what the main file says
-    when that was taken over; `alive` is called after every round of the loop.
+    `on_guard` is given a scheme's name and its guard's status when that changes.
     """
 
     load: Callable[[Meanwhile | None], Configuration]
-    log: Log
+    around: Surroundings
     state: Path
     on_guard: Callable[[str, GuardStatus], None]
-    on_settings: Callable[[Settings], None]
-    alive: Callable[[], None]
 
 
 class Daemon:
@@ -85,7 +72,8 @@ class Daemon:
 
     def __init__(self, machinery: Machinery, version: str) -> None:
         self._machinery = machinery
-        self._log = machinery.log
+        self._around = machinery.around
+        self._log = machinery.around.log
         self._version = version
         self._begun, self._begun_cpu = time.monotonic(), time.process_time()
         self._last, self._last_cpu = self._begun, self._begun_cpu
@@ -96,6 +84,7 @@ class Daemon:
         self.plan = plan(machinery.load(None))
         self.discovery = Discovery(self.plan.settings.selection, self.plan.settings.discovery_interval_us / 1e6)
         self._next_discovery = 0.0
+        self._around.configure(self.plan.settings)
         for planned in self.plan.planned:
             self.watches[planned.name] = self._watch(planned, self.plan)
         self.configuration = self._loaded(self.plan)
@@ -107,6 +96,7 @@ class Daemon:
             on_guard=self._machinery.on_guard,
             on_limited=partial(self._tell_limits, planned.name),
             on_resolution=partial(self._tell_resolution, planned.name),
+            on_outcome=partial(self._around.did, planned.name),
         )
         return Watch(planned, lasting, hooks, dry_run=settings.dry_run)
 
@@ -138,6 +128,7 @@ class Daemon:
         with Waiter([], self._on_signal) as waiter:
             for channel in channels:
                 waiter.listen(channel.fd)
+            self._around.notifier.ready("")
             try:
                 while not self._reason:
                     self._round(waiter, channels)
@@ -161,7 +152,7 @@ class Daemon:
             self.reload()
         for watch in self.watches.values():
             watch.session.tell_limits()
-        self._machinery.alive()
+        self._around.alive(self.status)
 
     def _tick(self) -> float:
         """Do what is due in all sessions; return when there is something to do again."""
@@ -211,10 +202,13 @@ class Daemon:
 
     def reload(self) -> ConfigurationStatus:
         """Read the configuration again, and go on by it as a whole; or as before, if anything is wrong with it."""
+        self._around.notifier.reloading()
         try:
             whole = plan(self._machinery.load(self._tick))
+            self._around.configure(whole.settings)
             self._take_over(whole)
         except DamosdError as error:
+            self._around.configure(self.plan.settings)
             problems = tuple(str(error).splitlines())
             self._log.warning("the configuration was not taken over, all goes on as before", problems=problems)
             before = self.configuration
@@ -227,7 +221,7 @@ class Daemon:
             )
         else:
             self.configuration = self._loaded(whole)
-            self._machinery.on_settings(whole.settings)
+        self._around.notifier.ready("")
         return self.configuration
 
     def _take_over(self, whole: Plan) -> None:
@@ -308,6 +302,7 @@ class Daemon:
             for failure in watch.close():
                 self._log.warning("what a scheme changed could not be put back", target=watch.name, reason=failure)
         self.discovery.close()
+        self._around.close()
 
 
 def _way(whole: Plan) -> tuple[bool, bool, bool]:

@@ -77,6 +77,10 @@ lint: $(READY) ## style, types and the direction of imports
 schema: $(READY) ## write the JSON Schema of scheme files
 	@$(RUN) -m damosd.config.jsonschema docs/schemes.md etc/schema/damosd-scheme.schema.json
 
+.PHONY: man
+man: $(READY) ## write the manual pages into build/man
+	@$(RUN) -m damosd.cli.manpages build/man
+
 .PHONY: bench
 bench: setup ## measure accuracy, cost and effect side by side, and print one table
 	@$(RUN) -m bench

@@ -12,13 +12,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "config.load": ("load_scheme_files",),
-    "core.attrs": ("Attrs",),
+    "core.attrs": ("Attrs", "Resolution"),
     "core.intervals": ("IntervalsGoal",),
-    "core.pages.budget": ("Overhead",),
+    "core.overhead": ("Overhead",),
     "core.snapshot": ("Snapshot",),
     "daemon.metrics": ("SystemMetrics",),
     "daemon.session": ("Hooks", "Lasting", "Session"),
-    "daemon.watching": ("Resolution",),
     "damos.engine": ("Engine", "Plan", "Round"),
     "damos.backoff": ("GuardStatus",),
     "damos.explain": ("Explanation", "Reason"),

@@ -2,14 +2,14 @@
 # What `damosd/__init__.py` loads when it is used, for type checkers.
 from damosd.config.load import load_scheme_files as load_scheme_files
 from damosd.core.attrs import Attrs as Attrs
+from damosd.core.attrs import Resolution as Resolution
 from damosd.core.intervals import IntervalsGoal as IntervalsGoal
-from damosd.core.pages.budget import Overhead as Overhead
+from damosd.core.overhead import Overhead as Overhead
 from damosd.core.snapshot import Snapshot as Snapshot
 from damosd.daemon.metrics import SystemMetrics as SystemMetrics
 from damosd.daemon.session import Hooks as Hooks
 from damosd.daemon.session import Lasting as Lasting
 from damosd.daemon.session import Session as Session
-from damosd.daemon.watching import Resolution as Resolution
 from damosd.damos.backoff import GuardStatus as GuardStatus
 from damosd.damos.engine import Engine as Engine
 from damosd.damos.engine import Plan as Plan

@@ -29,9 +29,23 @@ class UsageError(DamosdError, ValueError):
 
 
 class PrivilegeError(DamosdError, PermissionError):
-    """The kernel refused for want of a capability."""
+    """The kernel refused for want of a capability, or the daemon because of who asks."""
 
     exit_code = 4
+
+
+class DaemonNotRunningError(DamosdError, ConnectionError):
+    """No daemon listens where one was asked for."""
+
+    exit_code = 3
+
+
+class ControlError(DamosdError):
+    """The daemon failed to do what it was asked, or does not answer as it should."""
+
+
+class ControlVersionError(ControlError):
+    """The daemon does not speak our version of the control protocol."""
 
 
 class ConfigError(DamosdError, ValueError):

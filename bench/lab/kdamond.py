@@ -23,7 +23,7 @@ from bench.lab.victims import module
 from bench.lab.watchers import accessed
 from bench.lab.workload import overlap, size
 from damosd.core.monitor import Callbacks
-from damosd.core.pages.budget import Overhead
+from damosd.core.overhead import Overhead
 from damosd.linux.damon_sysfs import ADMIN
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from damosd.core.monitor import Callbacks
-    from damosd.core.pages.budget import Overhead
+    from damosd.core.overhead import Overhead
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.lab.workload import Workload
-    from damosd.core.pages.budget import Overhead
+    from damosd.core.overhead import Overhead
     from damosd.core.snapshot import Snapshot
 
 _REFERENCED = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) .*\n(?:[A-Z]\w+: .*\n)*?Referenced: +(\d+)", re.MULTILINE)

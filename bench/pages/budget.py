@@ -18,7 +18,7 @@ from bench.lab.pairs import compare, spread
 from bench.lab.workload import Workload
 from bench.pages.slowdown import slowdown
 from bench.report import Row
-from damosd.core.pages.budget import Overhead
+from damosd.core.overhead import Overhead
 
 _GIB = 16
 _MINUTES = int(os.environ.get("DAMOSD_BENCH_MINUTES", "5"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bench.lab.workload import Phase
-    from damosd.core.pages.budget import Overhead
+    from damosd.core.overhead import Overhead
     from damosd.core.snapshot import Snapshot
 
 _PHASE_S = 15

@@ -18,7 +18,7 @@ from bench.pages.slowdown import slowdown
 from bench.report import Row
 from damosd.access import page_bits
 from damosd.access.pagetable import PageTables
-from damosd.core.pages.budget import Overhead
+from damosd.core.overhead import Overhead
 from damosd.linux.pidfd import Pidfd
 
 _GIB = 4

@@ -13,7 +13,7 @@ from bench.lab.sweeps import sweeps
 from bench.report import Row
 
 if TYPE_CHECKING:
-    from damosd.core.pages.budget import Overhead
+    from damosd.core.overhead import Overhead
 
 _SETTLE_ROUNDS = 8
 

@@ -18,6 +18,7 @@ import mmap
 import os
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,11 +28,18 @@ from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, maps
 from damosd.linux.feature import Feature
 from damosd.linux.madvise import MAX_VECTORS, Advice, process_madvise, try_process_madvise
-from damosd.linux.pidfd import Pidfd
+from damosd.linux.pidfd import VACANT, Pidfd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SHARED_AGING_CPU = 0.0005
 """How much of one CPU the aging of shared pages may take, per target."""
 _COLD = int(Advice.COLD)  # to look it up in the enum takes longer than to use it
+
+
+NOWHERE = Space(VACANT, 0, 0, 0, 0)
+"""Of a target that is none."""
 
 
 @dataclass(slots=True)
@@ -47,20 +55,39 @@ class AccessedBit:
     """Samples pages of several processes, in rounds: which were accessed since the round began.
 
     A round costs one system call, and one more for each process that has pages to be made old, whatever the number of
-    pages. Counting is done where the entries are read; `take_counts` fetches it. Raises TargetGoneError,
-    TargetRefusedError for a process without memory, and PrivilegeError when one may not be made old.
+    pages. Counting is done where the entries are read; `take_counts` fetches it. Raises as `admit`.
     """
 
-    def __init__(self, tables: PageTables, pidfds: list[Pidfd]) -> None:
+    def __init__(self, tables: PageTables, pidfds: Sequence[Pidfd] = ()) -> None:
         self._tables = tables
         self._request = tables.request
-        self._targets = [_Target(pidfd, tables.find(pidfd)) for pidfd in pidfds]
-        for pidfd in pidfds:
-            process_madvise(pidfd.fd, np.zeros((1, 2), np.int64), Advice.COLD)  # find out now whether we may
+        self._targets: list[_Target] = []
+        self._sampled: list[int] = []  # targets that have samples
         self._changed: set[int] = set()
         self._count = 0
-        self._offsets = np.zeros(len(pidfds) + 1, np.int64)
+        self._offsets = np.zeros(1, np.int64)
         self._share_arrays()
+        for target, pidfd in enumerate(pidfds):
+            self.admit(target, pidfd)
+        self._changed.clear()
+
+    def admit(self, target: int, pidfd: Pidfd) -> None:
+        """Sample the process as `target`, which is vacant or the next number.
+
+        Raises TargetGoneError, TargetRefusedError for a process without memory, PrivilegeError when it may not be made
+        old; nothing has changed then.
+        """
+        space = self._tables.find(pidfd)
+        process_madvise(pidfd.fd, np.zeros((1, 2), np.int64), Advice.COLD)  # find out now whether we may
+        self._put(target, _Target(pidfd, space))
+
+    def dismiss(self, target: int) -> None:
+        """Have nothing to do any more with the process that is `target`, whose number is vacant from now on."""
+        self._put(target, _Target(VACANT, NOWHERE, ended=True))
+
+    def _put(self, target: int, what: _Target) -> None:
+        self._targets[target : target + 1] = [what]
+        self._changed.add(target)
 
     def space(self, target: int) -> Space:
         """Return the target's address space."""
@@ -94,12 +121,15 @@ class AccessedBit:
         (targets + 1,), where each target's begin.
         """
         self._count = addresses.shape[1]
-        if self._tables.reserve(self._count):
+        if self._tables.reserve(self._count, len(self._targets)):
             self._share_arrays()
+        counts = np.diff(offsets)
+        self._sampled = np.flatnonzero(counts).tolist()
+        self._set_spaces()
         self._addresses[: addresses.size] = addresses.ravel()
         self._states[: self._count] = 0
         self._offsets = offsets
-        self._segments["count"] = np.diff(offsets)
+        self._segments["count"] = counts[self._sampled]
         request = self._request
         request.nr_samples, request.prepared = self._count, 0
         request.check, request.prepare = False, True
@@ -114,8 +144,8 @@ class AccessedBit:
         nr_failed, nr_vectors, nr_shared, nr_bytes = self._tables.probe()
         if nr_failed:
             self._find_again()
-        if len(self._targets) == 1:
-            self._make_target_old(0, 0, nr_vectors, nr_bytes, nr_shared)
+        if len(self._sampled) == 1:
+            self._make_target_old(self._sampled[0], 0, nr_vectors, nr_bytes, nr_shared)
         elif nr_vectors or nr_shared:
             self._make_old()
         return bool(self._changed)
@@ -138,13 +168,16 @@ class AccessedBit:
     def _share_arrays(self) -> None:
         tables = self._tables
         self._addresses, self._states = tables.addresses, tables.states
-        self._segments = tables.segments[: len(self._targets)]
         self._first_vector = ctypes.c_void_p(tables.vectors.ctypes.data)
-        tables.set_spaces([target.space for target in self._targets])
+
+    def _set_spaces(self) -> None:
+        self._tables.set_spaces([self._targets[index].space for index in self._sampled])
+        self._segments = self._tables.segments[: len(self._sampled)]
 
     def _find_again(self) -> None:
         """Take care of targets that exec'd, ended, or lost the thread we knew them by."""
-        for index in np.flatnonzero(self._segments["status"]).tolist():
+        for row in np.flatnonzero(self._segments["status"]).tolist():
+            index = self._sampled[row]
             target = self._targets[index]
             self._states[self._offsets[index] : self._offsets[index + 1], UNSEEN] = True
             if target.ended:
@@ -158,13 +191,13 @@ class AccessedBit:
             if space.exec_id != target.space.exec_id:
                 self._changed.add(index)
             target.space = space
-        self._tables.set_spaces([target.space for target in self._targets])
+        self._set_spaces()
 
     def _make_old(self) -> None:
         """Make old the pages that the run has listed, and now and then those that only clear_refs can."""
         first = 0
         rows = self._segments[["nr_vectors", "bytes", "nr_shared"]].tolist()
-        for index, (nr_vectors, nr_bytes, nr_shared) in enumerate(rows):
+        for index, (nr_vectors, nr_bytes, nr_shared) in zip(self._sampled, rows, strict=True):
             self._make_target_old(index, first, nr_vectors, nr_bytes, nr_shared)
             first += nr_vectors
 

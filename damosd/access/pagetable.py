@@ -115,6 +115,11 @@ class Space:
     exec_id: int
 
 
+def _room(there: int, wanted: int) -> int:
+    """Return how many to have room for: twice as many, and so on, until they are enough."""
+    return there if wanted <= there else 1 << (wanted - 1).bit_length()
+
+
 class Spaces:
     """Some address spaces that are looked at together, MAX_MEMBERS at most: `pidfds` holds them in their order.
 
@@ -194,11 +199,12 @@ class PageTables:
             self._bpf.close()
             self._bpf = None
 
-    def reserve(self, samples: int) -> bool:
-        """Make room for that many samples a round; tell whether that gave new shared arrays."""
-        if samples <= self.samples:
+    def reserve(self, samples: int, spaces: int = 1) -> bool:
+        """Make room for that many samples a round, of so many processes; tell whether that gave new shared arrays."""
+        if samples <= self.samples and spaces <= self._spaces:
             return False
-        self.samples = 1 << (samples - 1).bit_length()
+        self.samples = _room(self.samples, samples)
+        self._spaces = _room(self._spaces, spaces)
         self._load()
         return True
 

@@ -101,6 +101,13 @@ class Advisor:
             if keep or known.space.pidfd.ended():
                 self.journal.forget(known.space.pidfd.pid)
 
+    def forget(self, space: Space) -> None:
+        """Know nothing of a space any more. What was changed in it and not put back stays in the journal."""
+        self._known.pop(space.pidfd.fd, None)
+        self._mappings.pop(space.pidfd.fd, None)
+        if space.pidfd.ended():
+            self.journal.forget(space.pidfd.pid)
+
     def see(self, space: Space, mappings: Mappings) -> None:
         """Take note of the mappings that a space has now; the same object as long as they are the same."""
         self._mappings[space.pidfd.fd] = mappings

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from damosd.damos.explain import LastExplanations
 from damosd.report.explanation import explain_json, explain_lines
 
 if TYPE_CHECKING:
@@ -21,19 +22,16 @@ class Explainer:
     def __init__(self, pids: Sequence[int], *, as_json: bool) -> None:
         self._pids = dict(enumerate(pids))
         self._as_json = as_json
-        self._last: dict[str, Explanation] = {}
+        self._last = LastExplanations()
 
     def keep(self, explanations: Iterable[Explanation]) -> None:
-        """Take in an application of schemes; one that acted stays rather than a later one that did not."""
-        for explanation in explanations:
-            known = self._last.get(explanation.scheme)
-            if known is None or explanation.acts or not known.acts:
-                self._last[explanation.scheme] = explanation
+        """Take in an application of schemes."""
+        self._last.keep(explanations)
 
     def take(self, schemes: Iterable[Scheme]) -> Iterator[str]:
         """Yield lines for those of `schemes` that were applied since the last call."""
         for scheme in schemes:
-            explanation = self._last.pop(scheme.name, None)
+            explanation = self._last.take(scheme.name)
             if explanation is None:
                 continue
             if self._as_json:

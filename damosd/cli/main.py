@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The `damosd` program: finds the subcommand, and turns errors into messages and exit codes.
 
-Exit codes: 0 done; 1 failed; 2 usage; 4 insufficient privilege; 78 bad configuration or scheme file; 130 interrupted
-before anything was running.
+Exit codes: 0 done; 1 failed; 2 usage; 3 no daemon runs; 4 insufficient privilege; 78 bad configuration or scheme file;
+130 interrupted before anything was running.
 """
 
 from __future__ import annotations
@@ -13,26 +13,59 @@ import sys
 from typing import TYPE_CHECKING
 
 from damosd import __version__
-from damosd.cli import check, config, doctor, run, schemes, targets, undo, workload, wss
+from damosd.cli import (
+    check,
+    completion,
+    config,
+    daemon,
+    doctor,
+    explain,
+    pause,
+    regions,
+    reload,
+    resume,
+    run,
+    schemes,
+    status,
+    stop,
+    targets,
+    top,
+    tune,
+    undo,
+    workload,
+    wss,
+)
 from damosd.errors import DamosdError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = {
+    "daemon": (daemon, "do what the configuration says, until told to stop"),
     "run": (run, "monitor processes and run schemes on them"),
     "wss": (wss, "measure exactly how much memory a process uses in the last seconds"),
     "targets": (targets, "show which processes the configuration makes targets, and why"),
     "undo": (undo, "put back what a damosd that was killed has changed for good"),
     "check": (check, "tell everything that is wrong with scheme files"),
     "config": (config, "show the configuration of this machine, and which file says what"),
-    "schemes": (schemes, "list and show the schemes of this machine, and convert files"),
+    "schemes": (schemes, "list, show and convert schemes, and change those that the daemon runs"),
+    "status": (status, "show what the daemon does now"),
+    "top": (top, "show it on the whole screen, live"),
+    "regions": (regions, "show which memory of the daemon's targets is used now"),
+    "explain": (explain, "tell why the daemon's schemes acted on memory, or did not"),
+    "tune": (tune, "change how the daemon monitors a target"),
+    "pause": (pause, "let the daemon leave targets alone for a while"),
+    "resume": (resume, "let it go on"),
+    "reload": (reload, "let the daemon read its configuration again"),
+    "stop": (stop, "end the daemon"),
     "doctor": (doctor, "try what this machine can do, and tell what is missing"),
+    "completion": (completion, "print what lets a shell complete subcommands and options"),
     "workload": (workload, "play a known access pattern, to measure against"),
 }
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole program."""
     parser = argparse.ArgumentParser(
         prog="damosd",
         description="DAMON and DAMOS for any Linux process, from user space: see which memory is used, and act on it.",
@@ -47,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with `argv` (default: the process's own) and return its exit code."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         code: int = _COMMANDS[args.command][0].main(args)
     except DamosdError as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from damosd.core.attrs import Attrs
     from damosd.core.intervals import IntervalsGoal
-    from damosd.core.pages.budget import Overhead
+    from damosd.core.overhead import Overhead
     from damosd.daemon.session import Session
     from damosd.damos.scheme import Scheme
     from damosd.report.status import Status, Summary
@@ -121,10 +121,10 @@ def main(args: argparse.Namespace) -> int:
     from damosd.cli.explainer import Explainer  # noqa: PLC0415  # loads numpy
     from damosd.cli.guarding import tell_change, tell_unwatched  # noqa: PLC0415  # loads numpy
     from damosd.cli.logs import configure  # noqa: PLC0415  # loads structlog
+    from damosd.core.attrs import Resolution  # noqa: PLC0415  # not for --help
     from damosd.daemon.journal import Journal, default_folder  # noqa: PLC0415  # not for --help
     from damosd.daemon.session import Hooks, Lasting, Session  # noqa: PLC0415  # loads numpy
     from damosd.daemon.undo import undo_leftovers  # noqa: PLC0415  # loads numpy
-    from damosd.daemon.watching import Resolution  # noqa: PLC0415  # loads numpy
 
     configure(verbose=args.verbose)
     log = structlog.get_logger()
@@ -192,7 +192,7 @@ def _attrs(args: argparse.Namespace) -> Attrs:
 
 
 def _overhead(text: str | None, resolution: str) -> Overhead:
-    from damosd.core.pages.budget import TOTAL_CPU, Overhead  # noqa: PLC0415  # not for --help
+    from damosd.core.overhead import TOTAL_CPU, Overhead  # noqa: PLC0415  # not for --help
 
     if text is None:
         return Overhead()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`damosd schemes`: list the schemes of this machine, show one, and convert files from format to format."""
+"""`damosd schemes`: list and show the schemes of this machine, convert files, and change what the daemon runs."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from damosd.cli import convert
+from damosd.cli import convert, live_schemes
 from damosd.cli.configuration import SCHEMA, add_root, judge, load
 from damosd.cli.output import say
 from damosd.errors import ConfigError, UsageError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def set_argparser(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
-    parser.description = "List the schemes of this machine, show one, or convert scheme files."
+    parser.description = "List the schemes of this machine, show one, convert scheme files, or change those that run."
     commands = parser.add_subparsers(dest="schemes_command", metavar="COMMAND", required=True)
     listing = commands.add_parser("list", help="list all schemes that there are, and whether they are run")
     add_root(listing)
@@ -31,12 +31,15 @@ def set_argparser(parser: argparse.ArgumentParser) -> None:
     add_root(show)
     show.add_argument("--json", action="store_true", help="print one JSON object")
     convert.set_argparser(commands.add_parser("convert", help="write scheme files in another format"))
+    live_schemes.set_argparsers(commands)
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the subcommand. Raises DamosdError."""
     if args.schemes_command == "convert":
         return convert.main(args)
+    if "run" in args:
+        return int(args.run(args))
     configuration = load(args.root)
     if configuration.problems:
         raise ConfigError("\n".join(map(str, configuration.problems)), hint=configuration.hint)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from damosd.config.load import load_files, load_main
+from damosd.config.load import load_files
 from damosd.config.locate import DropIn, folders_below, locate
 from damosd.config.merge import Merged, merge
 from damosd.config.settings import main_below
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from damosd.config.load import Meanwhile
     from damosd.config.problems import Problem
     from damosd.config.settings import Settings
 
@@ -40,26 +41,25 @@ class Configuration:
         return tuple(target.name for target in self.settings.selection.targets) if self.settings else ()
 
 
-def find_configuration(root: Path) -> Configuration:
+def find_configuration(root: Path, meanwhile: Meanwhile | None = None) -> Configuration:
     """Find and read the main file and the scheme files of the system below `root`; see `locate` and `merge`.
 
-    Only files that nobody but root and ourselves could write are read.
+    Only files that nobody but root and ourselves could write are read. `meanwhile`: as of `load_files`.
     """
     main = main_below(root)
-    settings, problems, hint = load_main(main)
     located = locate(folders_below(root))
     files = [one.path for one in located.files if not one.masked]
-    read, more, hint_of_files = load_files(files, trusted=True)
+    loaded = load_files(files, trusted=True, main=main, meanwhile=meanwhile)
     # Which targets there are is not known when the file that names them is wrong.
-    merged = merge(read, None if problems else _names(settings))
+    merged = merge(loaded.files, None if loaded.problems else _names(loaded.settings))
     return Configuration(
-        main if settings else None,
-        settings,
+        main if loaded.settings else None,
+        loaded.settings,
         located.files,
         merged,
         (*located.warnings, *merged.warnings),
-        (*problems, *located.problems, *more, *merged.problems),
-        hint or located.hint or hint_of_files,
+        (*loaded.problems, *located.problems, *loaded.problems_of_files, *merged.problems),
+        loaded.hint or located.hint or loaded.hint_of_files,
     )
 
 
@@ -69,7 +69,8 @@ def _names(settings: Settings | None) -> Collection[str]:
 
 def read_configuration(paths: Sequence[Path]) -> Configuration:
     """Read just these scheme files, whoever may write them, as if they were all there are."""
-    read, problems, hint = load_files(paths, trusted=False)
-    merged = merge(read)
+    loaded = load_files(paths, trusted=False)
+    merged = merge(loaded.files)
     found = tuple(map(DropIn, paths))
-    return Configuration(None, None, found, merged, merged.warnings, (*problems, *merged.problems), hint)
+    problems = (*loaded.problems_of_files, *merged.problems)
+    return Configuration(None, None, found, merged, merged.warnings, problems, loaded.hint_of_files)

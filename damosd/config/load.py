@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from damosd.config.locate import is_drop_in
+from damosd.config.settings import drop_ins_of
 from damosd.errors import DamosdError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from damosd.config.entries import SchemeFile
@@ -24,6 +30,20 @@ if TYPE_CHECKING:
     from damosd.damos.scheme import Scheme
 
 _T = TypeVar("_T")
+Meanwhile = Callable[[], float]
+"""Does what is due elsewhere, and returns when to be called again at the latest (time.monotonic())."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was read: `settings` of the main file, if there is one, and scheme files; and what is wrong with either."""
+
+    settings: Settings | None
+    problems: tuple[Problem, ...]
+    hint: str
+    files: tuple[SchemeFile, ...]
+    problems_of_files: tuple[Problem, ...]
+    hint_of_files: str
 
 
 def load_scheme_files(paths: Sequence[Path]) -> list[Scheme]:
@@ -35,33 +55,31 @@ def load_scheme_files(paths: Sequence[Path]) -> list[Scheme]:
     return _in_child(partial(_only_schemes, paths), f"reading {', '.join(map(str, paths))}")
 
 
-def load_files(paths: Sequence[Path], *, trusted: bool) -> tuple[list[SchemeFile], list[Problem], str]:
-    """Read all files: what is in those that can be used, what is wrong with the others, and a hint on that.
+def load_files(
+    paths: Sequence[Path], *, trusted: bool, main: Path | None = None, meanwhile: Meanwhile | None = None
+) -> Loaded:
+    """Read all scheme files, and the main file `main` with the drop-ins beside it, if there are any.
 
-    With `trusted`, files that somebody else than root and ourselves could write are among the latter. Call it before
-    threads are started.
+    With `trusted`, files that somebody else than root and ourselves could write are wrong. `meanwhile` is called again
+    and again until that is done. Call it before threads are started.
     """
-    return _in_child(partial(_each, paths, trusted=trusted), f"reading {len(paths)} files")
+    return _in_child(partial(_all, paths, main, trusted=trusted), f"reading {len(paths)} files", meanwhile)
 
 
-def load_main(path: Path) -> tuple[Settings | None, list[Problem], str]:
-    """Read the main file: what it says, what is wrong with it, and a hint on that; nothing where there is none.
-
-    One that somebody else than root and ourselves could write is wrong. Call it before threads are started.
-    """
-    return _in_child(partial(_main, path), f"reading {path}") if path.exists() else (None, [], "")
-
-
-def _in_child(function: Callable[[], _T], doing: str) -> _T:
+def _in_child(function: Callable[[], _T], doing: str, meanwhile: Meanwhile | None = None) -> _T:
     """Return what `function` returns, or raise the DamosdError that it raises."""
     read_fd, write_fd = os.pipe()
     child = os.fork()
     if child == 0:
         _answer(function, write_fd)
     os.close(write_fd)
-    with os.fdopen(read_fd, "rb") as pipe:
-        answer = pipe.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        while meanwhile and not select.select([read_fd], [], [], max(meanwhile() - time.monotonic(), 0))[0]:
+            pass
+    finally:
+        with os.fdopen(read_fd, "rb") as pipe:
+            answer = pipe.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status:
         raise DamosdError(f"{doing} ended with status {status}")
     outcome = pickle.loads(answer)  # noqa: S301  # from our own child
@@ -86,13 +104,24 @@ def _answer(function: Callable[[], object], write_fd: int) -> None:
         os._exit(status)
 
 
-def _main(path: Path) -> tuple[Settings | None, list[Problem], str]:
-    from damosd.config.mainfile import read_main_file  # noqa: PLC0415  # only the child needs them
-    from damosd.config.problems import ConfigFileError  # noqa: PLC0415
-    from damosd.config.source import read_trusted  # noqa: PLC0415
+def _all(paths: Sequence[Path], main: Path | None, *, trusted: bool) -> Loaded:
+    settings, problems, hint = _main(main) if main else (None, [], "")
+    files, problems_of_files, hint_of_files = _each(paths, trusted=trusted)
+    return Loaded(settings, tuple(problems), hint, tuple(files), tuple(problems_of_files), hint_of_files)
 
+
+def _main(path: Path) -> tuple[Settings | None, list[Problem], str]:
+    from damosd.config.mainfile import read_main_files  # noqa: PLC0415  # only the child needs them
+    from damosd.config.problems import ConfigFileError  # noqa: PLC0415
+    from damosd.config.source import read_trusted, trusted_names  # noqa: PLC0415
+
+    folder = drop_ins_of(path)
     try:
-        return read_main_file(path, read_trusted(path)), [], ""
+        names = [name for name in sorted(trusted_names(folder) or []) if is_drop_in(name)]
+        paths = [*([path] if path.exists() else []), *(folder / name for name in names)]
+        if not paths:
+            return None, [], ""
+        return read_main_files([(one, read_trusted(one)) for one in paths]), [], ""
     except ConfigFileError as error:
         return None, list(error.problems), error.hint
 

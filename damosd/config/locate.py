@@ -75,6 +75,11 @@ def locate(folders: Iterable[Path] = FOLDERS) -> Located:
     return Located(files, (*warnings, *_odd_names(files)), tuple(problems), hint)
 
 
+def is_drop_in(name: str) -> bool:
+    """Tell whether a file beside the main file is read, by its name."""
+    return name.endswith(".yaml") and not _LEFT_BY_EDITORS_AND_PACKAGES.fullmatch(name)
+
+
 def _endings() -> str:
     return ", ".join(ending for ending in _ENDINGS if ending != ".yml")
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, PlainValidator, model_validator
 
 from damosd.config.base import Fault, Model, kind_of, refuse
+from damosd.config.monitoring import MonitoringModel
 from damosd.config.words import Bool, SizeBytes, one_line
 from damosd.targets import questions
 from damosd.targets.questions import CmdlineRegex, MinRss, Named, Pid, User
@@ -208,6 +209,7 @@ class TargetModel(SelectorModel):
 
     exclude: list[NeverModel] = Field(default_factory=list)
     follow_children: Bool = False
+    monitoring: MonitoringModel | None = None
 
     def to_target(self, name: str) -> Target:
         """Return the target as discovery has it."""

@@ -4,11 +4,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from damosd.errors import UsageError
 
 PAGE_SIZE = 4096
 MIN_NR_REGIONS = 3
+MAX_PAGE_SAMPLES = 20
+"""In an aggregation, where every page is looked at each time."""
+
+
+class Resolution(StrEnum):
+    """What is monitored: samples of regions, as the kernel does, every page, or whichever fits the overhead."""
+
+    REGION = "region"
+    PAGE = "page"
+    AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)

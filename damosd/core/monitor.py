@@ -160,9 +160,16 @@ class Monitor:
             self._next_update = self.passed
             self._refit()
 
+    def follow(self, _elapsed: int = 0) -> None:
+        """Take in now that targets have come or gone, or that `Operations.take_changed` has anything else to tell."""
+        sampling = self._counting
+        self._drop_changed()
+        if sampling and not self._counting:
+            self._prepare()
+
     def stop_without_targets(self) -> None:
         """Stop when no target is left: for those who hear of an end while it pauses; else it finds out by itself."""
-        if self.running and not any(map(self._operations.target_valid, range(self._operations.nr_targets))):
+        if self.running and self._operations.finished():
             self.stop()
 
     def snapshot(self) -> Snapshot:

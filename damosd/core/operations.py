@@ -57,10 +57,13 @@ class Operations(Protocol):
         """
 
     def take_changed(self) -> Sequence[int]:
-        """Return targets that were given a new address space, or ended, since the last call."""
+        """Return targets that were given a new address space, came, ended or went, since the last call."""
 
     def target_valid(self, target: int) -> bool:
         """Tell whether the target still exists."""
+
+    def finished(self) -> bool:
+        """Tell whether all targets have ended, and no others may come."""
 
     def cleanup(self) -> None:
         """Let go of all targets."""

@@ -29,7 +29,7 @@ class Applier:
 
     `results` are what actions of the scheme of a name have changed, and failed to change, since the start; `cpu_ns`
     what that took of our CPU time, by target. `on_explain` is given what the schemes made of every region, each time
-    that some are due.
+    that some are due; `on_outcome` what became of one scheme's plan for one target.
     """
 
     def __init__(
@@ -38,11 +38,13 @@ class Applier:
         effects: Effects,
         guards: Guards | None = None,
         on_explain: Callable[[tuple[Explanation, ...]], None] | None = None,
+        on_outcome: Callable[[Scheme, int, Outcome], None] | None = None,
     ) -> None:
         self.engine = engine
         self._effects = effects
         self._guards = guards
-        self._on_explain = on_explain
+        self.on_explain = on_explain
+        self._on_outcome = on_outcome
         self.results: dict[str, Results] = {}
         self.cpu_ns: Counter[int] = Counter()
         effects.get_ready(engine.schemes)
@@ -60,6 +62,13 @@ class Applier:
         self.results = {name: results for name, results in self.results.items() if name in names}
         return self._effects.retire(one.name for one in before if (one.name, one.action) not in still)
 
+    def forget(self, target: int) -> None:
+        """Keep nothing about a target, whose number another may have soon."""
+        self.engine.forget(target)
+        self.cpu_ns.pop(target, None)
+        if self._guards:
+            self._guards.forget(target)
+
     def next_due(self) -> int:
         """Return the sampling interval in which the next scheme is due."""
         return self.engine.next_due()
@@ -72,7 +81,7 @@ class Applier:
         """Carry out the plans that are due; return what that means for the regions."""
         self._effects.begin_round()
         self._find_refused()
-        planned = self.engine.plan(snapshot, explain=self._on_explain is not None)
+        planned = self.engine.plan(snapshot, explain=self.on_explain is not None)
         for index in {plan.scheme for plan in planned.plans}:
             self.engine.states[index].failed = ""
         for plan in planned.plans:
@@ -80,8 +89,8 @@ class Applier:
             outcome = self._carry_out(plan)
             self.cpu_ns[plan.target] += time.thread_time_ns() - cpu_ns
             self.engine.account(plan, outcome.applied, outcome.passed, time.monotonic_ns() - begun)
-        if self._on_explain and planned.explanations:
-            self._on_explain(tuple(map(self._with_outcome, planned.explanations)))
+        if self.on_explain and planned.explanations:
+            self.on_explain(tuple(map(self._with_outcome, planned.explanations)))
         return planned.regions
 
     def _with_outcome(self, explanation: Explanation) -> Explanation:
@@ -111,5 +120,7 @@ class Applier:
             outcome = Outcome.nothing(len(plan.ranges))
         if self._guards:
             self._guards.note(state.scheme, plan.target, outcome.departures)
+        if self._on_outcome:
+            self._on_outcome(state.scheme, plan.target, outcome)
         self.results.setdefault(state.scheme.name, Results()).add(outcome)
         return outcome

@@ -89,6 +89,14 @@ class Effects:
             failures += self._advisor.undo(self._spaces(), self._owners.index(name))
         return failures
 
+    def forget(self, target: int, *, put_back: bool) -> list[str]:
+        """Have nothing to do any more with a target; with `put_back`, as it was before, return what failed of that."""
+        space, valid = self._operations.space(target), self._operations.target_valid(target)
+        failures = self._advisor.undo([space]) if put_back and valid else []
+        self._advisor.forget(space)
+        self._mappings.pop(target, None)
+        return failures
+
     def _spaces(self) -> list[Space]:
         """Return the address spaces of all targets that still are."""
         operations = self._operations

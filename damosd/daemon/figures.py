@@ -15,6 +15,7 @@ from damosd.actions.base import Results
 from damosd.damos.stats import Stats
 from damosd.errors import TargetGoneError
 from damosd.linux import process
+from damosd.linux.pidfd import VACANT
 from damosd.report.status import SchemeOnTarget, SchemeStatus, Status, TargetCost, TargetStatus
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ class Figures:
         self._operations = operations
         self._applier = applier
         self._dry_run = dry_run
-        self._comms = [process.comm(pidfd.proc) for pidfd in operations.pidfds]
+        self._comms: dict[Pidfd, str] = {}
         self._costs = costs
         self._snapshot: Snapshot | None = None
-        self._sums = [(0, 0)] * len(self._comms)  # of that: bytes accessed and number of regions, for each target
+        self._sums: list[tuple[int, int]] = []  # of that: bytes accessed and number of regions, for each target
         self._begun = self._last = time.monotonic()
         self._begun_cpu = self._last_cpu = time.process_time()
 
@@ -67,14 +68,18 @@ class Figures:
         )
 
     def _targets(self, snapshot: Snapshot | None) -> tuple[TargetStatus, ...]:
+        pidfds = self._operations.pidfds
+        self._comms = {pidfd: self._comms.get(pidfd) or _comm(pidfd) for pidfd in pidfds if pidfd is not VACANT}
         if snapshot is not None and snapshot is not self._snapshot:
-            self._snapshot, self._sums = snapshot, _sums(snapshot, len(self._comms))
+            self._snapshot, self._sums = snapshot, _sums(snapshot, len(pidfds))
+        sums = self._sums + [(0, 0)] * (len(pidfds) - len(self._sums))
         costs: list[TargetCost | None] = [_cost(one, self._applier.cpu_ns[i]) for i, one in enumerate(self._costs())]
-        costs = costs or [None] * len(self._comms)
-        return tuple(self._target(index, *self._sums[index], costs[index]) for index in range(len(self._comms)))
+        costs = costs or [None] * len(pidfds)
+        return tuple(self._target(i, *sums[i], costs[i]) for i, pidfd in enumerate(pidfds) if pidfd is not VACANT)
 
     def _target(self, index: int, working_set: int, nr_regions: int, cost: TargetCost | None) -> TargetStatus:
-        pidfd, comm = self._operations.pidfds[index], self._comms[index]
+        pidfd = self._operations.pidfds[index]
+        comm = self._comms[pidfd]
         with suppress(TargetGoneError):
             rss_bytes = process.resident_bytes(pidfd.proc)
             if self._operations.target_valid(index):
@@ -113,8 +118,15 @@ class Figures:
             targets=tuple(
                 _on_target(pidfd, state.target_stats.get(index, Stats()))
                 for index, pidfd in enumerate(self._operations.pidfds)
+                if pidfd is not VACANT
             ),
         )
+
+
+def _comm(pidfd: Pidfd) -> str:
+    with suppress(TargetGoneError):
+        return process.comm(pidfd.proc)
+    return ""
 
 
 def _sums(snapshot: Snapshot, nr_targets: int) -> list[tuple[int, int]]:

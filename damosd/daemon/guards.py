@@ -62,6 +62,10 @@ class Guards:
             for departure in departures:
                 self._returned[scheme.name] += self._watch(scheme.name, target).add(departure)
 
+    def forget(self, target: int) -> None:
+        """Watch nothing of a target any more."""
+        self._watches = {key: watch for key, watch in self._watches.items() if key[1] != target}
+
     def look(self) -> None:
         """Take readings for the schemes that it is time for."""
         now_ns = self._metrics.now_ns()

@@ -39,6 +39,7 @@ class SystemMetrics:
         self._pidfds = pidfds
         self._root = root
         self._major_faults: dict[Pidfd, int] = {}
+        self._major_faults_before = 0  # of processes that are no targets any more
         self._readings: dict[GoalMetric, Callable[[Goal], int]] = {
             GoalMetric.SOME_MEM_PSI_US: self._some_mem_psi_us,
             GoalMetric.NODE_MEM_USED_BP: self._node_mem_used_bp,
@@ -110,7 +111,11 @@ class SystemMetrics:
     def _all_major_faults(self, _goal: Goal) -> int:
         """Return the sum over all targets; what one has had stays in it when it ends."""
         self._major_faults |= self._of_targets(process.major_faults)
-        return sum(self._major_faults.values())
+        return self._major_faults_before + sum(self._major_faults.values())
+
+    def forget(self, pidfd: Pidfd) -> None:
+        """Read nothing of a process any more; the faults that it has had stay in the sum."""
+        self._major_faults_before += self._major_faults.pop(pidfd, 0)
 
     def _of_targets(self, read: Callable[[str], int]) -> dict[Pidfd, int]:
         """Read a figure of each target that is alive."""

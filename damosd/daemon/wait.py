@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Waiter:
         self._epoll.register(self._wakeup, select.EPOLLIN)
         for fd in pidfds:
             self._epoll.register(fd, select.EPOLLIN)
+        self._listening: set[int] = set()
+        self._next_poll = 0.0
         self._previous: dict[signal.Signals, object] = {}
         self._previous_fd = -1
 
@@ -51,6 +54,38 @@ class Waiter:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._on_signal(signal.Signals(number))
+
+    def listen(self, fd: int) -> None:
+        """Wait for that descriptor, too; it may be there already."""
+        if fd not in self._listening:
+            self._epoll.register(fd, select.EPOLLIN)
+            self._listening.add(fd)
+
+    def ignore(self, fd: int) -> None:
+        """Do not wait for it any more. One that was closed is forgotten by this as well."""
+        if fd in self._listening:
+            self._listening.remove(fd)
+            with suppress(OSError):
+                self._epoll.unregister(fd)
+
+    def ready(self, moment: float) -> set[int]:
+        """Sleep until `moment` (time.monotonic()), or until something comes; return which descriptors are ready.
+
+        Through short waits they are looked at now and then.
+        """
+        left = max(moment - time.monotonic(), 0)
+        if left <= _SHORT_S:
+            time.sleep(left)
+            now = time.monotonic()
+            if now < self._next_poll:
+                return set()
+            self._next_poll = now + _SHORT_S
+        else:
+            select.select([self._epoll.fileno()], [], [], left)
+        found = {fd for fd, _events in self._epoll.poll(0)}
+        if self._wakeup in found:
+            os.read(self._wakeup, 4096)
+        return found - {self._wakeup}
 
     def until(self, moment: float) -> bool:
         """Sleep until `moment` (time.monotonic()); return True when something came before.

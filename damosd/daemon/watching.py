@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from damosd.access.pagetable import PAGE
+from damosd.core.attrs import Resolution
 from damosd.core.monitor import Monitor
-from damosd.core.pages.budget import Overhead, Spent, intervals_needed
+from damosd.core.overhead import Overhead
+from damosd.core.pages.budget import Spent, intervals_needed
 from damosd.core.pages.monitor import PageMonitor
 from damosd.errors import TargetGoneError, UsageError
 from damosd.linux import process
+from damosd.linux.pidfd import VACANT
 from damosd.ops.vaddr import Vaddr
 from damosd.ops.vaddr_pages import VaddrPages
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from damosd.core.operations import SchemeRunner
     from damosd.core.pages.groups import Cost
     from damosd.core.snapshot import Snapshot
+    from damosd.linux.pidfd import Pidfd
 
 _TOO_SELDOM = 10
 """Aggregation intervals between two looks at every page at which `auto` samples regions instead."""
@@ -40,20 +44,12 @@ _LOOK_NS = 10.0
 """What a look takes for a page, as long as nothing is known."""
 
 
-class Resolution(StrEnum):
-    """What is monitored: samples of regions, as the kernel does, every page, or whichever fits the overhead."""
-
-    REGION = "region"
-    PAGE = "page"
-    AUTO = "auto"
-
-
 class Watching:
     """The monitor of the processes `pids`, and the operations set that it works on; both may change in `reconsider`.
 
-    `attrs` are for the resolution that is asked for; for `auto` those of pages: regions then are sampled 20 times in an
-    aggregation interval. `on_change` is given the new resolution and why. Raises as `Processes`, and UsageError for
-    an `intervals_goal` where pages are looked at.
+    With `more`, others may come: see `join` and `leave`. `attrs` are for the resolution that is asked for; for `auto`
+    those of pages: regions then are sampled 20 times in an aggregation interval. `on_change` is given the new
+    resolution and why. Raises as `Processes`, and UsageError for an `intervals_goal` where pages are looked at.
     """
 
     def __init__(  # by keyword
@@ -62,6 +58,7 @@ class Watching:
         attrs: Attrs,
         resolution: Resolution,
         *,
+        more: bool = False,
         overhead: Overhead | None = None,
         intervals_goal: IntervalsGoal | None = None,
         on_change: Callable[[Resolution, str], None] | None = None,
@@ -72,6 +69,7 @@ class Watching:
                 hint="monitor by regions, or leave the goal out",
             )
         self._attrs = attrs
+        self._more = more
         self._overhead = overhead or Overhead()
         self._intervals_goal = intervals_goal
         self._on_change = on_change
@@ -80,13 +78,13 @@ class Watching:
         self._look_ns = _LOOK_NS
         self._before = 0
         self._told: dict[int, int] = {}
-        self._spent: list[Spent] = [Spent() for _ in pids]
+        self._spent: dict[int, Spent] = {}  # by monitors before this one
         self._pages: VaddrPages | None = None
         self._regions: Vaddr | None = None
         if resolution is Resolution.REGION:
-            self._regions = Vaddr(pids)
+            self._regions = Vaddr(pids, more=more)
         else:
-            self._pages = VaddrPages(pids)
+            self._pages = VaddrPages(pids, more=more)
         self.operations: Vaddr | VaddrPages = self._pages or self._regions  # type: ignore[assignment]  # one is
         self.resolution = Resolution.REGION if self._regions or (self._auto and not self._fits(1)) else Resolution.PAGE
         self._choose_operations()
@@ -101,7 +99,7 @@ class Watching:
             assert self._pages is not None
             self.operations = self._pages
         else:
-            self._regions = self._regions or Vaddr(self.operations.pidfds)
+            self._regions = self._regions or Vaddr(self.operations.pidfds, more=self._more)
             self.operations = self._regions
 
     def _make(self, known: Snapshot | None) -> Monitor | PageMonitor:
@@ -136,7 +134,7 @@ class Watching:
     def costs(self) -> Sequence[Cost]:
         """Return what each target has cost, while every page is looked at: by all monitors of pages until now."""
         now = self.monitor.costs() if isinstance(self.monitor, PageMonitor) else ()
-        return [replace(cost, total=cost.total.plus(before)) for cost, before in zip(now, self._spent, strict=False)]
+        return [replace(cost, total=cost.total.plus(self._spent.get(i, Spent()))) for i, cost in enumerate(now)]
 
     def take_decisions(self) -> Iterator[tuple[int, str]]:
         """Yield the pid of each target whose budget limits it by half, or twice, as much as when last told, and how."""
@@ -167,15 +165,67 @@ class Watching:
 
     def _change(self, resolution: Resolution, why: str) -> None:
         known = self.monitor.snapshot()
-        self._spent = [cost.total for cost in self.costs()] or self._spent
-        self._before += self.monitor.passed
         self.resolution = resolution
         self._choose_operations()
-        self._schemes.reschedule(0, self.attrs)
-        self.monitor = self._make(known)
-        self.monitor.start()
+        self._replace_monitor(known)
         if self._on_change:
             self._on_change(resolution, why)
+
+    def _replace_monitor(self, known: Snapshot) -> None:
+        before, self.monitor = self.monitor, self._make(known)
+        if isinstance(before, PageMonitor):
+            for target, cost in enumerate(before.costs()):
+                self._spent[target] = cost.total.plus(self._spent.get(target, Spent()))
+        self._before += before.passed
+        self._schemes.reschedule(0, self.attrs)
+        if before.running:
+            self.monitor.start()
+
+    def tune(self, attrs: Attrs, overhead: Overhead | None = None) -> None:
+        """Monitor with other attributes from now on; ages go on in the time that they stand for.
+
+        Raises UsageError for what cannot be; then nothing has changed.
+        """
+        before = self._attrs, self._overhead
+        self._attrs, self._overhead = attrs, overhead or self._overhead
+        try:
+            if isinstance(self.monitor, Monitor):
+                self.monitor.set_attrs(self.attrs)
+            else:
+                self._replace_monitor(_converted(self.monitor.snapshot(), self.attrs))
+        except UsageError:
+            self._attrs, self._overhead = before
+            raise
+
+    def join(self, pidfd: Pidfd) -> int:
+        """Have one more process, which somebody else holds; return its number. `follow` begins with it.
+
+        Raises TargetGoneError, TargetRefusedError, PrivilegeError; nothing has changed then.
+        """
+        pidfds = self.operations.pidfds
+        target = pidfds.index(VACANT) if VACANT in pidfds else len(pidfds)
+        with ExitStack() as stack:
+            for operations in self._all_operations():
+                operations.admit(target, pidfd)
+                stack.callback(operations.dismiss, target)
+            stack.pop_all()
+        return target
+
+    def leave(self, target: int) -> None:
+        """Have one less. Its number is another's only after `follow`."""
+        pid = self.operations.pidfds[target].pid
+        for operations in self._all_operations():
+            operations.dismiss(target)
+        self._spent.pop(target, None)
+        self._told.pop(pid, None)
+
+    def follow(self, elapsed_s: float) -> None:
+        """Let the monitor begin with those that have joined, and forget who has left, so long after its last step."""
+        if self.monitor.running:
+            self.monitor.follow(int(elapsed_s * 1e6) // self.monitor.attrs.sample_us)
+
+    def _all_operations(self) -> Iterator[Vaddr | VaddrPages]:
+        return (operations for operations in (self._regions, self._pages) if operations)
 
     def _learn(self, monitor: PageMonitor) -> None:
         """Take over what a page has really taken."""
@@ -203,6 +253,17 @@ class Watching:
 
     def close(self) -> None:
         """Let go of all targets, if the monitor has not yet."""
-        for operations in (self._regions, self._pages):
-            if operations:
-                operations.cleanup()
+        for operations in self._all_operations():
+            operations.cleanup()
+
+
+def _converted(known: Snapshot, attrs: Attrs) -> Snapshot:
+    """Return what was seen as it would be with other intervals (damon_update_monitoring_results)."""
+    samples = known.aggr_us // known.sample_us
+    return replace(
+        known,
+        aggr_us=attrs.aggr_us,
+        sample_us=attrs.sample_us,
+        age=known.age * known.aggr_us // attrs.aggr_us,
+        nr_accesses=-(-known.nr_accesses * attrs.aggr_samples // samples),
+    )

@@ -121,6 +121,12 @@ class Engine:
                 wait = min(wait, max((state.next_apply - passed) * old.sample_us // attrs.sample_us, 1))
             state.next_apply = passed + wait
 
+    def hold(self, scheme: str, why: str) -> None:
+        """Let the scheme of that name do nothing from now on, for that reason; or go on, for none."""
+        for state in self.states:
+            if state.scheme.name == scheme:
+                state.held = why
+
     def set_user_input(self, scheme: str, value: int, *, goal: int = 0) -> None:
         """Tell the current value of a scheme's `goal`-th goal, which must be user_input. Raises UsageError."""
         for state in self.states:
@@ -128,7 +134,17 @@ class Engine:
             if state.scheme.name == scheme and 0 <= goal < len(goals) and goals[goal].metric is GoalMetric.USER_INPUT:
                 state.quota.user_inputs[goal] = value
                 return
-        raise UsageError(f"there is no scheme {scheme!r} whose goal {goal} is user_input")
+        raise UsageError(
+            f"there is no scheme {scheme!r} whose goal {goal} is user_input",
+            hint="goals are counted from 0; `damosd schemes show` shows them",
+        )
+
+    def forget(self, target: int) -> None:
+        """Keep nothing about a target, whose number another may have soon. What was done to it stays in the sums."""
+        for state in self.states:
+            state.target_stats.pop(target, None)
+            if state.quota.resume and state.quota.resume[0] == target:
+                state.quota.resume = None
 
     @property
     def paused_by_guards(self) -> bool:

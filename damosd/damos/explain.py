@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from damosd.damos.match import in_samples, per_aggregation
 from damosd.damos.scheme import UNLIMITED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from damosd.core.snapshot import Snapshot
     from damosd.damos.scheme import Bounds, Scheme
 
@@ -60,6 +62,15 @@ class Explanation:
         """Whether the scheme acted on anything."""
         return bool((self.reason == Reason.ACTED).any())
 
+    def of(self, target: int) -> Explanation:
+        """Return what concerns one target. How much changed is known of all together only."""
+        mine = self.snapshot.target == target
+        columns = ("target", "start", "end", "nr_accesses", "age", "observed")
+        part = replace(self.snapshot, **{name: getattr(self.snapshot, name)[mine] for name in columns})
+        return replace(
+            self, snapshot=part, score=self.score[mine], reason=self.reason[mine], passed_bytes=None, applied_bytes=None
+        )
+
     def bytes_by_reason(self) -> dict[Reason, tuple[int, int]]:
         """Return how many regions and bytes each reason concerns; without those that concern none."""
         size = self.snapshot.size
@@ -68,6 +79,24 @@ class Explanation:
             for reason in Reason
             if (which := self.reason == reason).any()
         }
+
+
+class LastExplanations:
+    """The last explanation of every scheme."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, Explanation] = {}
+
+    def keep(self, explanations: Iterable[Explanation]) -> None:
+        """Take in an application of schemes; one that acted stays rather than a later one that did not."""
+        for explanation in explanations:
+            known = self._last.get(explanation.scheme)
+            if known is None or explanation.acts or not known.acts:
+                self._last[explanation.scheme] = explanation
+
+    def take(self, scheme: str) -> Explanation | None:
+        """Return what was kept of a scheme, and keep it no more."""
+        return self._last.pop(scheme, None)
 
 
 def mismatch(scheme: Scheme, snapshot: Snapshot) -> np.ndarray:

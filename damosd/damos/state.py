@@ -24,8 +24,8 @@ class SchemeState:
 
     `next_apply` counts sampling intervals; `nr_snapshots` those that it went through to the end, one for each target,
     as the kernel does; `tried`: what it tried last, by target. `refused` tells why whoever carries plans out cannot do
-    so for this scheme now, `failed` why the last plans were not carried out, which does not keep it from trying again;
-    or they are empty.
+    so for this scheme now, `failed` why the last plans were not carried out, which does not keep it from trying again,
+    `held` why somebody wants it to do nothing; or they are empty.
     """
 
     scheme: Scheme
@@ -39,6 +39,7 @@ class SchemeState:
     tried: list[TriedRegions] = field(default_factory=list)
     refused: str = ""
     failed: str = ""
+    held: str = ""
 
     def idle(self) -> str:
         """Return what there is to tell of why nothing is done: that it is inactive, or what failed last."""
@@ -51,8 +52,8 @@ class SchemeState:
     def asleep(self) -> str:
         """Return why it does not even look at its quota, or nothing."""
         marks, most = self.scheme.watermarks, self.scheme.max_nr_snapshots
-        if self.refused or self.watermark.blocked:
-            return self.refused or self.watermark.blocked
+        if self.held or self.refused or self.watermark.blocked:
+            return self.held or self.refused or self.watermark.blocked
         if not self.watermark.active:
             value = self.watermark.value
             where = "above the high" if value is not None and value > marks.high else "below the low"

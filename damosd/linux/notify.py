@@ -44,6 +44,11 @@ class Notifier:
         if address.startswith(("/", "@")):
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
+    @property
+    def listened_to(self) -> bool:
+        """Whether there is a service manager."""
+        return self._socket is not None
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Return one for who has started us."""

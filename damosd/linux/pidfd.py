@@ -69,6 +69,18 @@ class Pidfd:
         self.close()
 
 
+class _NoProcess(Pidfd):
+    """Stands where a process was that is held no more: it has ended, and there is nothing of it in /proc."""
+
+    def __init__(self) -> None:
+        self.fd = self.directory = -1
+        self.pid = 0
+        self.proc = "/proc/0"
+
+
+VACANT: Pidfd = _NoProcess()
+
+
 def _need_descriptors(error: OSError) -> None:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         raise UnavailableError(

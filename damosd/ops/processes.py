@@ -6,13 +6,14 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from damosd.errors import TargetGoneError
 from damosd.linux import maps
-from damosd.linux.pidfd import Pidfd
+from damosd.linux.pidfd import VACANT, Pidfd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,24 +28,68 @@ _NOTHING = np.zeros((0, 2), np.int64)
 class Processes(ABC):
     """The processes `pids`, held from now on by descriptor; or those that somebody else holds.
 
-    Raises TargetGoneError for a pid without process, TargetRefusedError for one without memory, PrivilegeError for
-    one that may not be read or made old.
+    A target is known by its number; one that was dismissed leaves its number vacant. With `more`, others may come, and
+    having none is no reason to end. Raises TargetGoneError for a pid without process, TargetRefusedError for one
+    without memory, PrivilegeError for one that may not be read or made old.
     """
 
-    def __init__(self, pids: Sequence[int | Pidfd]) -> None:
+    def __init__(self, pids: Sequence[int | Pidfd] = (), *, more: bool = False) -> None:
         self.pidfds: list[Pidfd] = []
+        self._more = more
         self._mappings: dict[int, tuple[bytes, maps.Mappings]] = {}
         self._next_reading: dict[int, float] = {}
         with ExitStack() as stack:
-            for pid in pids:
-                self.pidfds.append(pid if isinstance(pid, Pidfd) else stack.enter_context(Pidfd(pid)))
-                maps.read_text(self.pidfds[-1].proc)
+            held = [pid if isinstance(pid, Pidfd) else stack.enter_context(Pidfd(pid)) for pid in pids]
+            there = [not (isinstance(pid, Pidfd) and pid.ended()) for pid in pids]
+            for pidfd in compress(held, there):
+                maps.read_text(pidfd.proc)
             self._prepare(stack)
+            for target, pidfd in enumerate(held):
+                if there[target]:
+                    self.admit(target, pidfd)
+                else:
+                    self.dismiss(target)
+            self.take_changed()
             self._held = stack.pop_all()
 
     @abstractmethod
     def _prepare(self, stack: ExitStack) -> None:
-        """Get ready to look at `pidfds`; `stack` lets go of what that takes."""
+        """Get ready to look at processes; `stack` lets go of what that takes."""
+
+    @abstractmethod
+    def _admit(self, target: int, pidfd: Pidfd) -> None:
+        """Look at the process from now on, which `take_changed` tells; or raise, and nothing has changed."""
+
+    @abstractmethod
+    def _dismiss(self, target: int) -> None:
+        """Look at it no more."""
+
+    @abstractmethod
+    def take_changed(self) -> list[int]:
+        """Return targets that were given a new address space, came, ended or went, since the last call."""
+
+    def admit(self, target: int, pidfd: Pidfd) -> None:
+        """Have the process, which somebody else holds, as `target`, which is vacant or the next number.
+
+        Raises TargetGoneError, TargetRefusedError, PrivilegeError; nothing has changed then.
+        """
+        maps.read_text(pidfd.proc)
+        self._admit(target, pidfd)
+        self._put(target, pidfd)
+
+    def dismiss(self, target: int) -> None:
+        """Have nothing to do any more with the process that is `target`."""
+        self._dismiss(target)
+        self._put(target, VACANT)
+
+    def _put(self, target: int, pidfd: Pidfd) -> None:
+        self.pidfds[target : target + 1] = [pidfd]
+        self._mappings.pop(target, None)
+        self._forget_mappings(target)
+
+    def finished(self) -> bool:
+        """Tell whether all targets have ended, and no others may come."""
+        return not self._more and not any(map(self.target_valid, range(self.nr_targets)))
 
     @abstractmethod
     def space(self, target: int) -> Space:

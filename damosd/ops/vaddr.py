@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from damosd.linux.maps import Mappings
+    from damosd.linux.pidfd import Pidfd
 
 _SAMPLES = 1024  # to begin with
 _ROUNDS = 32
@@ -27,9 +28,15 @@ class Vaddr(Processes):
     """Samples pages of processes: what `core.operations.Operations` asks for. Raises as `Processes`."""
 
     def _prepare(self, stack: ExitStack) -> None:
-        tables = PageTables(samples=_SAMPLES, rounds=_ROUNDS, spaces=len(self.pidfds))
+        tables = PageTables(samples=_SAMPLES, rounds=_ROUNDS)
         stack.callback(tables.close)
-        self._check = AccessedBit(tables, self.pidfds)
+        self._check = AccessedBit(tables)
+
+    def _admit(self, target: int, pidfd: Pidfd) -> None:
+        self._check.admit(target, pidfd)
+
+    def _dismiss(self, target: int) -> None:
+        self._check.dismiss(target)
 
     @property
     def max_rounds(self) -> int:
@@ -62,7 +69,7 @@ class Vaddr(Processes):
         return self._check.take_counts()
 
     def take_changed(self) -> list[int]:
-        """Return targets that were given a new address space, or ended, since the last call."""
+        """Return targets that were given a new address space, came, ended or went, since the last call."""
         changed = self._check.take_changed()
         for target in changed:
             self._forget_mappings(target)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from damosd.access import page_bits
-from damosd.access.accessed_bit import SHARED_AGING_CPU
+from damosd.access.accessed_bit import NOWHERE, SHARED_AGING_CPU
 from damosd.access.pagetable import PAGE, PageTables, Space, Spaces, SpacesGoneError
 from damosd.access.ranges import clip, inside, union
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import ExitStack
 
+    from damosd.linux.pidfd import Pidfd
+
 
 _CHUNKS_AT_ONCE = 256
 _PAGES_AT_ONCE = 16384
@@ -36,47 +39,69 @@ _NOTHING = np.zeros(0, np.int64)
 _NO_RANGES = np.zeros((0, 2), np.int64)
 
 
+@dataclass(slots=True)
+class _Target:
+    """What is known of a target: MADV_COLD fails in `refusing`; `cpu_ns` it had taken when asked last."""
+
+    space: Space
+    ended: bool = False
+    refusing: np.ndarray = field(default_factory=lambda: _NO_RANGES)
+    cpu_ns: int = -1
+    next_shared_aging: float = 0.0
+
+
 class VaddrPages(Processes):
     """Looks at all pages of processes: what `core.pages.operations.PageOperations` asks for. Raises as `Processes`."""
 
     def _prepare(self, stack: ExitStack) -> None:
         self._tables = PageTables(samples=_PAGES_AT_ONCE, copies=_CHUNKS_AT_ONCE, spaces=MAX_MEMBERS)
         stack.callback(self._tables.close)
-        self._spaces = [self._tables.find(pidfd) for pidfd in self.pidfds]
-        for pidfd in self.pidfds:
-            process_madvise(pidfd.fd, np.zeros((1, 2), np.int64), Advice.COLD)  # find out now whether we may
+        self._targets: list[_Target] = []
         self._together: dict[tuple[int, ...], Spaces] = {}
-        self._refusing = [_NO_RANGES] * len(self.pidfds)  # MADV_COLD fails there
-        self._ended = [False] * len(self.pidfds)
         self._changed: set[int] = set()
-        self._cpu_ns = [-1] * len(self.pidfds)
-        self._next_shared_aging = [0.0] * len(self.pidfds)
+
+    def _admit(self, target: int, pidfd: Pidfd) -> None:
+        space = self._tables.find(pidfd)
+        process_madvise(pidfd.fd, np.zeros((1, 2), np.int64), Advice.COLD)  # find out now whether we may
+        self._replace(target, _Target(space))
+
+    def _dismiss(self, target: int) -> None:
+        self._replace(target, _Target(NOWHERE, ended=True))
+
+    def _replace(self, target: int, what: _Target) -> None:
+        self._targets[target : target + 1] = [what]
+        self._changed.add(target)
+        self._part(target)
+
+    def _part(self, target: int) -> None:
+        """Forget what was looked at together with it: it is another address space now."""
+        self._together = {targets: spaces for targets, spaces in self._together.items() if target not in targets}
 
     def space(self, target: int) -> Space:
         """Return the target's address space, as actions take it."""
-        return self._spaces[target]
+        return self._targets[target].space
 
     def target_valid(self, target: int) -> bool:
         """Tell whether the target still exists."""
-        return not self._ended[target] and not self.pidfds[target].ended()
+        return not self._targets[target].ended and not self.pidfds[target].ended()
 
     def take_changed(self) -> list[int]:
-        """Return targets that were given a new address space, or ended, since the last call."""
+        """Return targets that were given a new address space, came, ended or went, since the last call."""
         changed = sorted(self._changed)
         self._changed.clear()
         return changed
 
     def has_run(self, target: int) -> bool:
         """Tell whether the target may have run since last asked."""
-        before = self._cpu_ns[target]
-        self._cpu_ns[target] = process.cpu_ns(self.pidfds[target].pid)
-        return self._cpu_ns[target] != before
+        known, now_ns = self._targets[target], process.cpu_ns(self.pidfds[target].pid)
+        before, known.cpu_ns = known.cpu_ns, now_ns
+        return now_ns != before
 
     def _spaces_of(self, targets: Sequence[int]) -> Spaces:
         key = tuple(targets)
         if key not in self._together:
             self._together = {old: one for old, one in self._together.items() if not set(old) & set(key)}
-            self._together[key] = Spaces([self._spaces[target] for target in targets])
+            self._together[key] = Spaces([self._targets[target].space for target in targets])
         return self._together[key]
 
     def chunks(self, targets: Sequence[int]) -> np.ndarray:
@@ -110,14 +135,14 @@ class VaddrPages(Processes):
         for member in np.unique(owner).tolist():
             mine = np.flatnonzero(owner == member)
             its = addresses(places[mine])
-            if inside(its, self._refusing[targets[member]]).any():
+            if inside(its, self._targets[targets[member]].refusing).any():
                 locked[mine] = self._locked_in(targets[member], its)
         return locked
 
     def _locked_in(self, target: int, addresses: np.ndarray) -> np.ndarray:
         """Tell which pages of one target lie where it fails, still: bool. It is tried on one page of each mapping."""
-        mapped = self._mappings[target][1].ranges
-        pieces = clip(self._refusing[target], mapped).ranges
+        known, mapped = self._targets[target], self._mappings[target][1].ranges
+        pieces = clip(known.refusing, mapped).ranges
         piece, within = _owner(pieces, addresses)
         if within.any():
             asked, first = np.unique(piece[within], return_index=True)
@@ -125,9 +150,9 @@ class VaddrPages(Processes):
             fails = np.ones(len(pieces), bool)
             fails[asked] = False
             with self._following([target]):
-                made = page_bits.make_old(self._tables, self._spaces[target], mapped, pages)
+                made = page_bits.make_old(self._tables, known.space, mapped, pages)
                 fails[_owner(pieces, made.refused[:, 0])[0]] = True
-            self._refusing[target] = union(pieces[fails])
+            known.refusing = union(pieces[fails])
             within &= fails[piece]
         return within
 
@@ -152,32 +177,32 @@ class VaddrPages(Processes):
         """Return what is mapped of a target, as of a moment ago; notes when it turns out to have ended."""
         mappings = self.recent_mappings(target, READING_CPU / self.nr_targets)
         if mappings is None or not len(mappings):  # none either where the first thread has ended: it takes no advice
-            self._ended[target] = True
+            self._targets[target].ended = True
             self._changed.add(target)
             return _NO_RANGES
         return mappings.ranges
 
     def _note_refusals(self, target: int, refused: np.ndarray) -> None:
-        known = self._refusing[target]
-        self._refusing[target] = union(np.concatenate((known, refused)))
-        if not np.array_equal(self._refusing[target], known):
+        known = self._targets[target]
+        before, known.refusing = known.refusing, union(np.concatenate((known.refusing, refused)))
+        if not np.array_equal(known.refusing, before):
             self._forget_mappings(target)  # where these begin and end has to be known exactly
 
     def make_all_old(self, target: int, part: float) -> bool:
         """Make the whole target old, if that is not too much just now for the `part` of it that needs it."""
-        begun = time.monotonic()
-        if begun < self._next_shared_aging[target]:
+        known, begun = self._targets[target], time.monotonic()
+        if begun < known.next_shared_aging:
             return False
         try:
             clear_refs.make_all_old(self.pidfds[target].proc)
         except PrivilegeError:
-            self._next_shared_aging[target] = float("inf")  # what is shared stays unobserved
+            known.next_shared_aging = float("inf")  # what is shared stays unobserved
             return False
         except TargetGoneError:
             return False
         ended = time.monotonic()
         cpu = SHARED_AGING_CPU * part * min(_MANY_SHARING / self.nr_targets, 1)
-        self._next_shared_aging[target] = ended + (ended - begun) / cpu
+        known.next_shared_aging = ended + (ended - begun) / cpu
         return True
 
     @contextmanager
@@ -190,16 +215,17 @@ class VaddrPages(Processes):
                 self._find_again(targets[member])
 
     def _find_again(self, target: int) -> None:
-        before = self._spaces[target]
+        known = self._targets[target]
+        before = known.space
         try:
-            self._spaces[target] = self._tables.find(self.pidfds[target])
+            known.space = self._tables.find(self.pidfds[target])
         except (TargetGoneError, TargetRefusedError):
-            self._ended[target] = True
-        if self._ended[target] or self._spaces[target].exec_id != before.exec_id:
+            known.ended = True
+        if known.ended or known.space.exec_id != before.exec_id:
             self._changed.add(target)
-            self._refusing[target] = _NO_RANGES
+            known.refusing = _NO_RANGES
         self._forget_mappings(target)
-        self._together = {targets: spaces for targets, spaces in self._together.items() if target not in targets}
+        self._part(target)
 
 
 def _owner(ranges: np.ndarray, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

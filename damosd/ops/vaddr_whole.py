@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access import page_bits
+from damosd.access.accessed_bit import NOWHERE
 from damosd.access.pagetable import PageTables, Space
 from damosd.errors import TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, move_pages, process, smaps
 from damosd.linux.madvise import Advice, process_madvise
+from damosd.linux.pidfd import VACANT
 from damosd.ops.processes import Processes
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from damosd.access.page_bits import MadeOld
     from damosd.linux.clear_refs import Memory
     from damosd.linux.maps import Mappings
+    from damosd.linux.pidfd import Pidfd
 
 _CHUNKS_AT_ONCE = 64
 _PAGES_AT_ONCE = 16384
@@ -38,9 +41,20 @@ class VaddrWhole(Processes):
     def _prepare(self, stack: ExitStack) -> None:
         self._tables = PageTables(samples=_PAGES_AT_ONCE, copies=_CHUNKS_AT_ONCE)
         stack.callback(self._tables.close)
-        self.pidfd = self.pidfds[0]
-        self._space = self._tables.find(self.pidfd)
-        process_madvise(self.pidfd.fd, np.zeros((1, 2), np.int64), Advice.COLD)  # find out now whether we may
+
+    def _admit(self, target: int, pidfd: Pidfd) -> None:
+        del target
+        self.pidfd = pidfd
+        self._space = self._tables.find(pidfd)
+        process_madvise(pidfd.fd, np.zeros((1, 2), np.int64), Advice.COLD)  # find out now whether we may
+
+    def _dismiss(self, target: int) -> None:
+        del target
+        self.pidfd, self._space = VACANT, NOWHERE
+
+    def take_changed(self) -> list[int]:
+        """Return none: whoever finds the space gone asks `find_again`."""
+        return []
 
     def space(self, _target: int = 0) -> Space:
         """Return the address space, as actions take it."""

@@ -12,7 +12,7 @@ import pytest
 
 from bench.lab.postgres import Postgres, installed, referenced_bytes, shared_memory
 from damosd.core.attrs import Attrs
-from damosd.core.pages.budget import Overhead
+from damosd.core.overhead import Overhead
 from damosd.core.pages.monitor import PageMonitor
 from damosd.ops import vaddr_pages
 from damosd.ops.vaddr_pages import VaddrPages

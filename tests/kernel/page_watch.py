@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from damosd.core.attrs import Attrs
-from damosd.core.pages.budget import Overhead
+from damosd.core.overhead import Overhead
 from damosd.core.pages.monitor import PageMonitor
 from damosd.ops.vaddr_pages import VaddrPages
 from kernel.rounds import nothing

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from damosd.core.pages.budget import Overhead
+from damosd.core.overhead import Overhead
 from kernel import truth
 from kernel.page_watch import ENOUGH, NEARLY_ALL, SETTLED, assert_exact, in_turn
 from kernel.victims import HUGE, MIB, PAGE

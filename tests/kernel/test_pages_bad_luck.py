@@ -216,7 +216,7 @@ def test_memory_locked_in_parts(victim: Victim, used: Used, watch_pages: Watchin
     told = seen.told(used.area)
     assert (told.unknown == locked).mean() > NEARLY_ALL
     assert_exact(told, used.touched & ~locked)
-    refusing = seen.operations._refusing[0]
+    refusing = seen.operations._targets[0].refusing
     assert len(refusing)
     used.hold(seen, 2 * RETRY_TURNS, lambda: None)
     assert (seen.told(used.area).unknown == locked).mean() > NEARLY_ALL

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from damosd.core.attrs import Attrs
+from damosd.core.attrs import Attrs, Resolution
 from damosd.core.monitor import Callbacks
-from damosd.core.pages.budget import Overhead
+from damosd.core.overhead import Overhead
 from damosd.core.pages.monitor import PageMonitor
 from damosd.daemon import watching
-from damosd.daemon.watching import Resolution, Watching
+from damosd.daemon.watching import Watching
 from kernel.test_run import events, run
 from kernel.victims import MIB, Victim
 

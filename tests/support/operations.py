@@ -180,6 +180,10 @@ class FakeOperations:
         self.changes.append(changed)
         return changed
 
+    def finished(self) -> bool:
+        """Tell whether none is left."""
+        return not any(map(self.target_valid, range(self.nr_targets)))
+
     def target_valid(self, target: int) -> bool:
         """Tell whether the target still exists."""
         self._assert_alive()

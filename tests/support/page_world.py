@@ -201,6 +201,10 @@ class World:
         self._changed.clear()
         return changed
 
+    def finished(self) -> bool:
+        """Tell whether none is left."""
+        return not any(map(self.target_valid, range(self.nr_targets)))
+
     def target_valid(self, target: int) -> bool:
         """Tell whether it lives."""
         return not self.processes[target].ended

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from damosd.core.pages.aging import Pace
-from damosd.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from damosd.core.overhead import Overhead
 
 _FOR_LOOKS = 0.8
 """Looks may take this part of the budget for CPU time, so that something is left for making old."""
@@ -30,8 +31,6 @@ _UNLIMITED_LOOKS = 3
 """At first everything has to be made old once, whatever that costs: nothing is known before."""
 _LEAST_PAGES = 4096
 
-TOTAL_CPU = 0.05
-
 # `python -m bench aging` measures these. What making old costs us: a page, a range; scaled by what it really takes.
 _PAGE_NS, _RANGE_NS = 100, 8_000
 _ASK_NS = 400
@@ -39,23 +38,6 @@ _ASK_NS = 400
 # What it costs the target. A page whose bit has to be set again is a walk of the page table and an assist of the CPU's
 # microcode; a flush is an interrupt where the target runs.
 _TOUCH_NS, _FLUSH_NS = 180, 4_000
-
-
-@dataclass(frozen=True, slots=True)
-class Overhead:
-    """What monitoring may cost.
-
-    `cpu`: of one CPU, for each target; `total_cpu`: for all of them; `target_slowdown`: of a target's time. Parts of
-    1. Raises UsageError for what is not above 0 and at most 1, or, for `total_cpu`, not above 0.
-    """
-
-    cpu: float = 0.01
-    target_slowdown: float = 0.01
-    total_cpu: float = TOTAL_CPU
-
-    def __post_init__(self) -> None:
-        if not (0 < self.cpu <= 1 and 0 < self.target_slowdown <= 1 and self.total_cpu > 0):
-            raise UsageError("an overhead must be above 0 % and at most 100 %", hint="the usual one is 1 %")
 
 
 def intervals_needed(look_ns: Sequence[float], overhead: Overhead, sample_ns: int) -> float:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from damosd.core.attrs import MAX_PAGE_SAMPLES
 from damosd.core.monitor import Callbacks, call_or_stop
+from damosd.core.overhead import Overhead
 from damosd.core.pages.aging import ask_again, choose
-from damosd.core.pages.budget import Overhead, Spent
+from damosd.core.pages.budget import Spent
 from damosd.core.pages.chunks import PAGES_A_CHUNK
 from damosd.core.pages.groups import Cost, Group, regrouped
 from damosd.core.pages.regions import Runs, begin_anew, recall, runs
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from damosd.core.pages.aging import Choice
     from damosd.core.pages.operations import PageOperations
 
-MAX_SAMPLES = 20
 _LEAST_CPU = 1e-9
 _MOST_FLUSHES = 3
 _ASLEEP_LOOKS = 20
@@ -60,10 +61,10 @@ class PageMonitor:
         callbacks: Callbacks | None = None,
         known: Snapshot | None = None,
     ) -> None:
-        if attrs.aggr_samples > MAX_SAMPLES:
+        if attrs.aggr_samples > MAX_PAGE_SAMPLES:
             raise UsageError(
                 f"{attrs.aggr_samples} samples in an aggregation are too many to look at every page each time",
-                hint=f"give a longer --sample, for {MAX_SAMPLES} samples at most; one of 1 s in 1 s is usual",
+                hint=f"give a longer --sample, for {MAX_PAGE_SAMPLES} samples at most; one of 1 s in 1 s is usual",
             )
         self.attrs = attrs
         self.passed = 0
@@ -146,9 +147,17 @@ class PageMonitor:
     def resume(self) -> None:
         """Go on. Time has stood still for ages."""
 
+    def follow(self, elapsed: int = 0) -> None:
+        """Take in now that targets have come or gone: the next step, one sampling interval from now, looks at them.
+
+        `elapsed` sampling intervals have passed since the last step.
+        """
+        self._begin_anew(self._operations.take_changed())
+        self._next_step = min(self._next_step, self.passed + elapsed + 1)
+
     def stop_without_targets(self) -> None:
         """Stop when no target is left."""
-        if self.running and not any(map(self._operations.target_valid, range(self._operations.nr_targets))):
+        if self.running and self._operations.finished():
             self.stop()
 
     def _interval(self) -> int:
@@ -242,17 +251,23 @@ class PageMonitor:
     def _begin_anew(self, changed: Sequence[int]) -> None:
         """Forget what was known of targets that have changed."""
         for target in changed:
-            if not (group := self._group_of(target)):
-                continue
-            if len(group) == 1:
-                self._groups.remove(group)
-            before = group.take_out(target)
+            total = self._forget(target)
             if self._operations.target_valid(target):
                 fresh = self._fresh(target)
-                fresh.totals, fresh.next_look = before.totals, self.passed + 1
+                fresh.totals, fresh.next_look = [total or Spent()], self.passed + 1
                 self._groups.append(fresh)
-            else:
-                self._ended[target] = before.totals[0]
+                self._ended.pop(target, None)
+            elif total:
+                self._ended[target] = total
+
+    def _forget(self, target: int) -> Spent | None:
+        """Look at a target no more; return what it has cost, if it was looked at."""
+        group = self._group_of(target)
+        if not group:
+            return None
+        if len(group) == 1:
+            self._groups.remove(group)
+        return group.take_out(target).totals[0]
 
     @staticmethod
     def _unsettled(pages: Pages) -> bool:

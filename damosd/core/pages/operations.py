@@ -58,10 +58,13 @@ class PageOperations(Protocol):
         """Tell whether the target may have run since last asked."""
 
     def take_changed(self) -> Sequence[int]:
-        """Return targets that were given a new address space, or ended, since the last call."""
+        """Return targets that were given a new address space, came, ended or went, since the last call."""
 
     def target_valid(self, target: int) -> bool:
         """Tell whether the target still exists."""
+
+    def finished(self) -> bool:
+        """Tell whether all targets have ended, and no others may come."""
 
     def cleanup(self) -> None:
         """Let go of all targets."""

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from support.page_world import BASE, KEPT, PAGE, STEPS, Process, World, WorldPage
 
 from damosd.core.attrs import Attrs
+from damosd.core.overhead import Overhead
 from damosd.core.pages import aging
-from damosd.core.pages.budget import Overhead
 from damosd.core.pages.monitor import PageMonitor
 from damosd.places import places_of
 

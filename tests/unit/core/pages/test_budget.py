@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damosd.core.pages.budget import _PAGE_NS, _RANGE_NS, Budget, Hot, Overhead, Spent, intervals_needed
+from damosd.core.overhead import Overhead
+from damosd.core.pages.budget import _PAGE_NS, _RANGE_NS, Budget, Hot, Spent, intervals_needed
 from damosd.errors import UsageError
 
 SECOND_NS = 1_000_000_000

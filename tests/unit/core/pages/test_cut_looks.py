@@ -14,7 +14,8 @@ from support.page_world import BASE, PAGE, Process, World, WorldPage
 from damosd.core.attrs import Attrs
 from damosd.core.monitor import Callbacks
 from damosd.core.operations import Acted
-from damosd.core.pages.budget import Budget, Overhead
+from damosd.core.overhead import Overhead
+from damosd.core.pages.budget import Budget
 from damosd.core.pages.monitor import PageMonitor
 from damosd.core.pages.states import HOT, PRESENT
 

@@ -12,7 +12,7 @@ import pytest
 from damosd.core.attrs import Attrs
 from damosd.core.monitor import Callbacks
 from damosd.core.operations import Acted
-from damosd.core.pages.budget import Overhead
+from damosd.core.overhead import Overhead
 from damosd.core.pages.monitor import PageMonitor
 from damosd.core.pages.states import PRESENT, YOUNG
 from damosd.places import places_of
@@ -79,6 +79,10 @@ class Costly:
         """Return that it is."""
         del target
         return True
+
+    def finished(self) -> bool:
+        """Return that it is not over."""
+        return False
 
     def cleanup(self) -> None:
         """Let go."""

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The daemon: finds the processes of all targets, drives their sessions in one loop, and does what it is told."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from damosd.daemon.discovery.discovery import SETTLE_S, Discovery
+from damosd.daemon.service.plan import Plan, plan
+from damosd.daemon.service.watch import Watch
+from damosd.daemon.session import Hooks, Lasting
+from damosd.daemon.wait import Waiter
+from damosd.errors import DamosdError
+from damosd.linux import process
+from damosd.report.daemon import ConfigurationStatus, DaemonStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from damosd.config.found import Configuration
+    from damosd.config.load import Meanwhile
+    from damosd.core.attrs import Resolution
+    from damosd.daemon.discovery.changes import Changes, Match
+    from damosd.daemon.service.plan import Planned
+    from damosd.daemon.service.surroundings import Surroundings
+    from damosd.damos.backoff import GuardStatus
+
+_IDLE_S = 1.0
+"""How long to sleep at most: something may have to be told meanwhile."""
+
+
+class Channel(Protocol):
+    """Somebody who asks."""
+
+    @property
+    def fd(self) -> int:
+        """What to poll."""
+
+    @property
+    def next_due(self) -> float:
+        """When to serve although it is not readable (time.monotonic())."""
+
+    def serve(self) -> None:
+        """Do what there is to do, without waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """What the daemon is run with: how to `load` the configuration, whom to tell, and where to keep its `state`.
+
+    `on_guard` is given a scheme's name and its guard's status when that changes.
+    """
+
+    load: Callable[[Meanwhile | None], Configuration]
+    around: Surroundings
+    state: Path
+    on_guard: Callable[[str, GuardStatus], None]
+
+
+class Daemon:
+    """Runs what `machinery.load` returns, and again whenever it is told to read that again.
+
+    Raises ConfigError when the first configuration is wrong, PrivilegeError or UnavailableError when it cannot be run.
+    """
+
+    def __init__(self, machinery: Machinery, version: str) -> None:
+        self._machinery = machinery
+        self._around = machinery.around
+        self._log = machinery.around.log
+        self._version = version
+        self._begun, self._begun_cpu = time.monotonic(), time.process_time()
+        self._last, self._last_cpu = self._begun, self._begun_cpu
+        self._reason = ""
+        self._reload_wanted = False
+        self._doubts: set[tuple[int, str]] = set()
+        self.watches: dict[str, Watch] = {}
+        self.plan = plan(machinery.load(None))
+        self.discovery = Discovery(self.plan.settings.selection, self.plan.settings.discovery_interval_us / 1e6)
+        self._next_discovery = 0.0
+        self._around.configure(self.plan.settings)
+        for planned in self.plan.planned:
+            self.watches[planned.name] = self._watch(planned, self.plan)
+        self.configuration = self._loaded(self.plan)
+
+    def _watch(self, planned: Planned, whole: Plan) -> Watch:
+        settings = whole.settings
+        lasting = Lasting(self._machinery.state, settings.keep_changes, settings.unprotected)
+        hooks = Hooks(
+            on_guard=self._machinery.on_guard,
+            on_limited=partial(self._tell_limits, planned.name),
+            on_resolution=partial(self._tell_resolution, planned.name),
+            on_outcome=partial(self._around.did, planned.name),
+        )
+        return Watch(planned, lasting, hooks, dry_run=settings.dry_run)
+
+    def _tell_resolution(self, name: str, resolution: Resolution, why: str) -> None:
+        self._log.info("resolution", target=name, now=str(resolution), reason=why)
+
+    def _tell_limits(self, name: str, pid: int, how: str) -> None:
+        self._log.info("overhead", target=name, pid=pid, limits=how)
+
+    def _loaded(self, whole: Plan) -> ConfigurationStatus:
+        for warning in whole.warnings:
+            self._log.warning("configuration", warning=warning)
+        for refusal in whole.refusals:
+            self._log.warning("not all that the configuration says can be done", what=refusal)
+        names = [one.name for one in whole.planned]
+        if names:
+            self._log.info("configured", targets=names, schemes=[scheme.name for scheme in whole.schemes])
+        else:
+            self._log.info("no targets are configured: nothing is monitored", hint="docs/daemon.md tells how to begin")
+        return ConfigurationStatus(ok=True, loaded_at=time.time(), warnings=whole.warnings, refusals=whole.refusals)
+
+    def stop(self, reason: str) -> None:
+        """End soon. May be called from a signal handler."""
+        self._reason = self._reason or reason
+
+    def run(self, channels: Sequence[Channel] = ()) -> str:
+        """Run until told to stop; return why that was. What was changed for good is put back then."""
+        gc.freeze()  # what was loaded stays: do not look through it again and again
+        with Waiter([], self._on_signal) as waiter:
+            for channel in channels:
+                waiter.listen(channel.fd)
+            self._around.notifier.ready("")
+            try:
+                while not self._reason:
+                    self._round(waiter, channels)
+            finally:
+                self._close()
+        return self._reason
+
+    def _round(self, waiter: Waiter, channels: Sequence[Channel]) -> None:
+        """Sleep until there is something to do, and do it."""
+        moments = [self._next_tick(), self._next_discovery, self.discovery.next_scan]
+        moments += [channel.next_due for channel in channels]
+        ready = waiter.ready(min(moments))
+        self._tick()
+        now = time.monotonic()
+        for channel in channels:
+            if channel.fd in ready or now >= channel.next_due:
+                channel.serve()
+        self._discover(waiter, now, heard=self.discovery.fd in ready)
+        if self._reload_wanted:
+            self._reload_wanted = False
+            self.reload()
+        for watch in self.watches.values():
+            watch.session.tell_limits()
+        self._around.alive(self.status)
+
+    def _tick(self) -> float:
+        """Do what is due in all sessions; return when there is something to do again."""
+        for watch in self.watches.values():
+            now = time.monotonic()
+            if now >= watch.next_tick():
+                watch.tick(now)
+        return self._next_tick()
+
+    def _next_tick(self) -> float:
+        return min([time.monotonic() + _IDLE_S, *(watch.next_tick() for watch in self.watches.values())])
+
+    def _discover(self, waiter: Waiter, now: float, *, heard: bool) -> None:
+        """Look for processes when it is time to; what was heard of them is left to gather for a moment."""
+        discovery = self.discovery
+        if heard:
+            waiter.ignore(discovery.fd)
+            self._next_discovery = min(self._next_discovery, now + SETTLE_S)
+        if now < min(self._next_discovery, discovery.next_scan):
+            return
+        self._take(discovery.update())
+        self._next_discovery = float("inf")
+        if discovery.fd >= 0:
+            waiter.listen(discovery.fd)
+
+    def _take(self, changes: Changes) -> None:
+        """Begin with processes that have appeared, and let go of those that are gone."""
+        for doubt in changes.doubts:
+            self._log.warning("it cannot be told whether a process is a target", pid=doubt.pid, reason=doubt.reason)
+            self._doubts.add((doubt.pid, doubt.comm))
+        for name, watch in self.watches.items():
+            gone = [one for one in changes.gone if one.match.target == name]
+            appeared = [one for one in changes.appeared if one.target == name]
+            if not gone and not appeared:
+                continue
+            failed = dict(watch.change(gone, appeared))
+            for one in gone:
+                self._log.info("a process is a target no more", target=name, pid=one.match.pid, reason=str(one.end))
+            for match in appeared:
+                self._tell(match, failed.get(match))
+
+    def _tell(self, match: Match, failure: str | None) -> None:
+        if failure is None:
+            self._log.info("a process is a target", target=match.target, pid=match.pid, comm=match.comm)
+        else:
+            self._log.warning("a process cannot be monitored", target=match.target, pid=match.pid, reason=failure)
+
+    def reload(self) -> ConfigurationStatus:
+        """Read the configuration again, and go on by it as a whole; or as before, if anything is wrong with it."""
+        self._around.notifier.reloading()
+        try:
+            whole = plan(self._machinery.load(self._tick))
+            self._around.configure(whole.settings)
+            self._take_over(whole)
+        except DamosdError as error:
+            self._around.configure(self.plan.settings)
+            problems = tuple(str(error).splitlines())
+            self._log.warning("the configuration was not taken over, all goes on as before", problems=problems)
+            before = self.configuration
+            self.configuration = ConfigurationStatus(
+                ok=False,
+                loaded_at=before.loaded_at,
+                problems=problems,
+                warnings=before.warnings,
+                refusals=before.refusals,
+            )
+        else:
+            self.configuration = self._loaded(whole)
+        self._around.notifier.ready("")
+        return self.configuration
+
+    def _take_over(self, whole: Plan) -> None:
+        """Go on by another plan; all or nothing. Targets and schemes that stay keep what is known of them."""
+        before = self.plan
+        same_way = _way(before) == _way(whole)
+        kept = [
+            (self.watches[one.name], one)
+            for one in whole.planned
+            if one.name in self.watches and same_way and self.watches[one.name].fits(one)
+        ]
+        kept_names = {watch.name for watch, _ in kept}
+        fresh: dict[str, Watch] = {}
+        done: list[Watch] = []
+        olds = {watch.name: watch.planned for watch, _ in kept}
+        failures: list[str] = []
+        try:
+            for planned in whole.planned:
+                if planned.name not in kept_names:
+                    fresh[planned.name] = self._watch(planned, whole)
+            for watch, planned in kept:
+                failures += watch.commit(planned)
+                done.append(watch)
+        except DamosdError:
+            for watch in fresh.values():
+                watch.close()
+            for watch in done:
+                watch.commit(olds[watch.name])
+            raise
+        for name, watch in self.watches.items():
+            if name not in kept_names:
+                failures += watch.close()
+        matches = self.discovery.matches()
+        going = self.watches | fresh
+        self.watches = {one.name: going[one.name] for one in whole.planned}
+        self.plan = whole
+        self.discovery.select(whole.settings.selection, whole.settings.discovery_interval_us / 1e6)
+        self._rejoin(fresh, matches)
+        for failure in failures:
+            self._log.warning("what a scheme changed could not be put back", reason=failure)
+
+    def _rejoin(self, fresh: dict[str, Watch], matches: Sequence[Match]) -> None:
+        """Go on with the processes of targets that are monitored in another way now."""
+        for name, watch in fresh.items():
+            mine = [match for match in matches if match.target == name and not match.pidfd.ended()]
+            failed = dict(watch.change((), mine))
+            for match in mine:
+                self._tell(match, failed.get(match))
+
+    def status(self) -> DaemonStatus:
+        """Return the figures of this moment; CPU shares are since the last call."""
+        now, cpu = time.monotonic(), time.process_time()
+        passed, took = max(now - self._last, 1e-3), cpu - self._last_cpu
+        self._last, self._last_cpu = now, cpu
+        disabled = {name: None for watch in self.watches.values() for name in watch.disabled()}
+        return DaemonStatus(
+            version=self._version,
+            pid=os.getpid(),
+            elapsed_s=now - self._begun,
+            cpu_percent=100 * took / passed,
+            total_cpu_percent=100 * (cpu - self._begun_cpu) / max(now - self._begun, 1e-3),
+            own_rss_bytes=process.resident_bytes("/proc/self"),
+            dry_run=self.plan.settings.dry_run,
+            configuration=self.configuration,
+            targets=tuple(watch.status() for watch in self.watches.values()),
+            disabled=tuple(disabled),
+            nr_doubts=len(self._doubts),
+        )
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if number == signal.SIGHUP:
+            self._reload_wanted = True
+            return
+        self.stop(f"stopped by {number.name}")
+
+    def _close(self) -> None:
+        for watch in self.watches.values():
+            for failure in watch.close():
+                self._log.warning("what a scheme changed could not be put back", target=watch.name, reason=failure)
+        self.discovery.close()
+        self._around.close()
+
+
+def _way(whole: Plan) -> tuple[bool, bool, bool]:
+    """Return what all sessions have in common, which cannot change while one runs."""
+    settings = whole.settings
+    return settings.dry_run, settings.keep_changes, settings.unprotected

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Processes that join a session while it runs, and leave it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.operations import FakeSchemes
+
+from damosd.core.attrs import Attrs, Resolution
+from damosd.core.monitor import Callbacks
+from damosd.daemon.watching import Watching
+from damosd.errors import TargetGoneError
+from damosd.linux.pidfd import VACANT, Pidfd
+from kernel.victims import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from damosd.core.snapshot import Snapshot
+    from kernel.victims import Area, Victim
+
+ATTRS = {
+    Resolution.REGION: Attrs(sample_us=5_000, aggr_us=50_000, update_us=50_000),
+    Resolution.PAGE: Attrs(sample_us=50_000, aggr_us=50_000),
+}
+
+
+class Joined:
+    """What watches no process at first. `told` are the snapshots of all aggregations; `exact`: of every page."""
+
+    def __init__(self, resolution: Resolution) -> None:
+        self.exact = resolution is Resolution.PAGE
+        self.told: list[Snapshot] = []
+        self.watching = Watching([], ATTRS[resolution], resolution, more=True)
+        self.watching.begin(FakeSchemes(1 << 30), Callbacks(after_aggregation=self.told.append))
+        self.watching.monitor.start()
+        self.pidfds: list[Pidfd] = []
+
+    def join(self, victim: Victim) -> int:
+        """Have a victim as one more target."""
+        self.pidfds.append(Pidfd(victim.pid))
+        target = self.watching.join(self.pidfds[-1])
+        self.watching.follow(0.0)
+        return target
+
+    def leave(self, target: int) -> None:
+        """Have one less."""
+        self.watching.leave(target)
+        self.watching.follow(0.0)
+
+    def step(self, count: int) -> None:
+        """Let so many sampling intervals pass."""
+        for _ in range(count):
+            self.watching.monitor.step()
+
+    def aggregate(self, count: int, *areas: Area) -> Snapshot:
+        """Let so many aggregation intervals pass in which areas are in use; return the last snapshot."""
+        wanted = len(self.told) + count
+        while len(self.told) < wanted:
+            for area in areas:
+                area.victim.do("read", area.start, area.size, 4096)
+            time.sleep(self.watching.monitor.attrs.sample_us / 1e6)
+            self.watching.monitor.step()
+        return self.told[-1]
+
+
+def accessed(snapshot: Snapshot, target: int, area: Area) -> float:
+    """Return what part of an area is said to be accessed, as that of a target."""
+    low, high = snapshot.start.clip(area.start, area.end), snapshot.end.clip(area.start, area.end)
+    mine = (snapshot.target == target) & (snapshot.nr_accesses > 0)
+    return float((high - low)[mine].sum()) / area.size
+
+
+def oldest_of(snapshot: Snapshot, area: Area) -> int:
+    """Return the largest age of what is in an area of the first target."""
+    inside = (snapshot.target == 0) & (snapshot.start < area.end) & (snapshot.end > area.start)
+    return int(snapshot.age[inside].max())
+
+
+@pytest.fixture(params=list(ATTRS))
+def joined(request: pytest.FixtureRequest) -> Iterator[Joined]:
+    """A watch on nobody, of both kinds."""
+    joined = Joined(request.param)
+    yield joined
+    joined.watching.monitor.stop()
+    joined.watching.close()
+    for pidfd in joined.pidfds:
+        pidfd.close()
+
+
+def test_who_joins_is_monitored_beside_the_others(joined: Joined, victim: Victim, another: Victim) -> None:
+    """What is known of those that were there before goes on."""
+    hot, cold = victim.written(8 * MIB), victim.written(8 * MIB)
+    assert joined.join(victim) == 0
+    before = joined.aggregate(8, hot)
+    assert accessed(before, 0, hot) > 0.9
+    assert accessed(before, 0, cold) < 0.1
+    oldest = oldest_of(before, cold)
+    used = another.written(8 * MIB)
+    assert joined.join(another) == 1
+    after = joined.aggregate(8, hot, used)
+    assert accessed(after, 1, used) > 0.9
+    assert accessed(after, 0, cold) < 0.1
+    if joined.exact:
+        assert oldest_of(after, cold) >= oldest + 6
+
+
+def test_who_leaves_is_forgotten_and_its_number_is_free(
+    joined: Joined, victim: Victim, another: Victim, new_victim: Callable[[], Victim]
+) -> None:
+    """The next one gets it, and nothing that was known of the one before; the others go on meanwhile."""
+    areas = [one.written(8 * MIB) for one in (victim, another)]
+    assert [joined.join(one) for one in (victim, another)] == [0, 1]
+    joined.aggregate(4, *areas)
+    joined.leave(0)
+    assert joined.watching.operations.pidfds[0] is VACANT
+    alone = joined.aggregate(2, areas[1])
+    assert set(alone.target.tolist()) == {1}
+    assert accessed(alone, 1, areas[1]) > 0.9
+    third = new_victim()
+    idle = third.written(8 * MIB)
+    assert joined.join(third) == 0
+    last = joined.aggregate(8, areas[1])
+    assert set(last.target.tolist()) == {0, 1}
+    assert accessed(last, 0, idle) < 0.1
+    assert accessed(last, 1, areas[1]) > 0.9
+
+
+def test_nobody_is_left_and_it_goes_on(joined: Joined, victim: Victim, another: Victim) -> None:
+    """Whether the last one has left or has ended."""
+    area = victim.written(4 * MIB)
+    joined.leave(joined.join(victim))
+    joined.step(3)
+    joined.join(victim)
+    assert accessed(joined.aggregate(4, area), 0, area) > 0.9
+    victim.kill()
+    joined.step(3)
+    assert joined.watching.monitor.running
+    joined.leave(0)
+    used = another.written(4 * MIB)
+    assert joined.join(another) == 0
+    assert accessed(joined.aggregate(4, used), 0, used) > 0.9
+
+
+def test_who_has_ended_cannot_join(joined: Joined, victim: Victim, another: Victim) -> None:
+    """Nothing has changed then."""
+    area = another.written(4 * MIB)
+    with Pidfd(victim.pid) as pidfd:
+        victim.kill()
+        with pytest.raises(TargetGoneError):
+            joined.watching.join(pidfd)
+    assert not [one for one in joined.watching.operations.pidfds if one is not VACANT]
+    assert joined.join(another) == 0
+    assert accessed(joined.aggregate(4, area), 0, area) > 0.9
+
+
+def test_attributes_change_and_ages_go_on(joined: Joined, victim: Victim) -> None:
+    """In the time that they stand for: intervals that are twice as long make half of them."""
+    cold = victim.written(8 * MIB)
+    joined.join(victim)
+    before = joined.aggregate(12)
+    was = oldest_of(before, cold)
+    attrs = joined.watching.monitor.attrs
+    joined.watching.tune(Attrs(sample_us=2 * attrs.sample_us, aggr_us=2 * attrs.aggr_us, update_us=attrs.update_us))
+    after = joined.aggregate(2)
+    now = oldest_of(after, cold)
+    assert was // 2 <= now <= was // 2 + 3
+    assert after.aggr_us == 2 * attrs.aggr_us
+
+
+def test_several_targets_and_one_that_has_ended_can_be_monitored_in_another_way(
+    victim: Victim, another: Victim
+) -> None:
+    """Whoever has ended by then is left out."""
+    with Pidfd(victim.pid) as one, Pidfd(another.pid) as other:
+        first = Watching([], ATTRS[Resolution.REGION], Resolution.REGION, more=True)
+        assert [first.join(one), first.join(other)] == [0, 1]
+        victim.kill()
+        second = Watching(first.operations.pidfds, ATTRS[Resolution.PAGE], Resolution.PAGE)  # type: ignore[arg-type]
+        assert second.operations.pidfds == [VACANT, other]
+        for watching in (first, second):
+            watching.close()

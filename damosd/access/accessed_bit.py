@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SHARED_AGING_CPU = 0.0005
-"""How much of one CPU the aging of shared pages may take, per target."""
+"""How much of one CPU the aging of shared pages may take, per target; see `fair_share`."""
+_MANY = 10
 _COLD = int(Advice.COLD)  # to look it up in the enum takes longer than to use it
 
 
@@ -195,11 +196,12 @@ class AccessedBit:
 
     def _make_old(self) -> None:
         """Make old the pages that the run has listed, and now and then those that only clear_refs can."""
-        first = 0
-        rows = self._segments[["nr_vectors", "bytes", "nr_shared"]].tolist()
-        for index, (nr_vectors, nr_bytes, nr_shared) in zip(self._sampled, rows, strict=True):
-            self._make_target_old(index, first, nr_vectors, nr_bytes, nr_shared)
-            first += nr_vectors
+        segments = self._segments
+        rows = np.flatnonzero((segments["nr_vectors"] > 0) | (segments["nr_shared"] > 0))
+        first = np.cumsum(segments["nr_vectors"]) - segments["nr_vectors"]
+        columns = (segments[name][rows].tolist() for name in ("nr_vectors", "bytes", "nr_shared"))
+        for row, start, *counts in zip(rows.tolist(), first[rows].tolist(), *columns, strict=True):
+            self._make_target_old(self._sampled[row], start, *counts)
 
     def _make_target_old(self, index: int, first: int, nr_vectors: int, nr_bytes: int, nr_shared: int) -> None:
         target = self._targets[index]
@@ -211,7 +213,7 @@ class AccessedBit:
             ):
                 self._make_old_or_note(index, first, nr_vectors)
             if nr_shared and time.monotonic() >= target.next_shared_aging:
-                _age_shared(target)
+                _age_shared(target, len(self._targets))
         except TargetGoneError:
             target.ended = True
             self._changed.add(index)
@@ -236,7 +238,12 @@ class AccessedBit:
         self._states[samples, UNSEEN] |= young & inside(addresses, target.refused)
 
 
-def _age_shared(target: _Target) -> None:
+def fair_share(nr_targets: int) -> float:
+    """Return what part of what is allowed per target each of so many may take: many have the shares of ten in all."""
+    return min(_MANY / nr_targets, 1.0)
+
+
+def _age_shared(target: _Target, nr_targets: int) -> None:
     """Make the whole target old, and find out when it may be done again."""
     begun = time.monotonic()
     try:
@@ -245,7 +252,7 @@ def _age_shared(target: _Target) -> None:
         target.next_shared_aging = math.inf  # what is shared stays unobserved
         return
     ended = time.monotonic()
-    target.next_shared_aging = ended + (ended - begun) / SHARED_AGING_CPU
+    target.next_shared_aging = ended + (ended - begun) / (SHARED_AGING_CPU * fair_share(nr_targets))
 
 
 def probe() -> Feature:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from damosd.damos.engine import Engine, Plan
     from damosd.damos.explain import Explanation
     from damosd.damos.scheme import Scheme
+    from damosd.damos.state import SchemeState
 
 
 class Applier:
@@ -84,7 +86,13 @@ class Applier:
         planned = self.engine.plan(snapshot, explain=self.on_explain is not None)
         for index in {plan.scheme for plan in planned.plans}:
             self.engine.states[index].failed = ""
+        counting = {
+            index for index in {plan.scheme for plan in planned.plans} if self._only_counts(self.engine.states[index])
+        }
         for plan in planned.plans:
+            if plan.scheme in counting:
+                self.engine.account(plan)
+                continue
             begun, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
             outcome = self._carry_out(plan)
             self.cpu_ns[plan.target] += time.thread_time_ns() - cpu_ns
@@ -110,6 +118,11 @@ class Applier:
                     self._effects.check(state.scheme)
                 except (UnavailableError, PrivilegeError) as error:
                     state.refused = str(error)
+
+    def _only_counts(self, state: SchemeState) -> bool:
+        with suppress(UnavailableError, PrivilegeError):
+            return self._effects.only_counts(state.scheme)
+        return False
 
     def _carry_out(self, plan: Plan) -> Outcome:
         state = self.engine.states[plan.scheme]

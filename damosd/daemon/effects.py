@@ -123,6 +123,10 @@ class Effects:
         """Find out whether the scheme's filters can work. Raises UnavailableError."""
         self._filters_of(scheme)
 
+    def only_counts(self, scheme: Scheme) -> bool:
+        """Tell whether there is nothing to do, nor any page to be asked about, for what the scheme takes."""
+        return scheme.action is Action.STAT and self._filters_of(scheme) is None
+
     def measure(self, scheme: Scheme, target: np.ndarray, ranges: np.ndarray, settled: np.ndarray) -> np.ndarray:
         """Return the bytes that the scheme's action could change in each range: int64, shape (n,).
 

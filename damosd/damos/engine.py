@@ -189,16 +189,20 @@ class Engine:
                 work.act(picked.rows)
         return Round(tuple(plans), Acted(work.source, work.snapshot.start, work.acted), tuple(explanations))
 
-    def account(self, plan: Plan, applied: np.ndarray, passed: np.ndarray | None = None, elapsed_ns: int = 0) -> None:
+    def account(
+        self, plan: Plan, applied: np.ndarray | None = None, passed: np.ndarray | None = None, elapsed_ns: int = 0
+    ) -> None:
         """Take in what became of `plan`: `applied` bytes of each range, those that filters let pass, and its time.
 
-        int64, shape (n,); without `passed` all did.
+        int64, shape (n,); without `applied` there was nothing to do, without `passed` all did.
         """
         state = self.states[plan.scheme]
         tried = plan.ranges[:, 1] - plan.ranges[:, 0]
+        applied = np.zeros(len(tried), np.int64) if applied is None else applied
         passed = tried if passed is None else passed
-        for stats in (state.stats, state.target_stats.setdefault(plan.target, Stats())):
-            stats.add(tried, applied, passed)
+        outcome = Stats.of(tried, applied, passed)
+        state.stats.add(outcome)
+        state.target_stats.setdefault(plan.target, Stats()).add(outcome)
         state.quota.total_ns += elapsed_ns
         state.quota.settle(state.scheme.quota, plan.charged, applied)
         target = np.full(len(tried), plan.target)

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Self
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 
 @dataclass(slots=True)
@@ -20,13 +19,20 @@ class Stats:
     sz_applied: int = 0
     sz_ops_filter_passed: int = 0
 
-    def add(self, tried: np.ndarray, applied: np.ndarray, passed: np.ndarray) -> None:
-        """Add one plan's outcome: bytes of each region (int64, shape (n,))."""
-        self.nr_tried += len(tried)
-        self.sz_tried += int(tried.sum())
-        self.nr_applied += int((applied > 0).sum())
-        self.sz_applied += int(applied.sum())
-        self.sz_ops_filter_passed += int(passed.sum())
+    @classmethod
+    def of(cls, tried: np.ndarray, applied: np.ndarray, passed: np.ndarray) -> Self:
+        """Return one plan's outcome, from the bytes of each region (int64, shape (n,))."""
+        sz_tried = int(tried.sum())
+        sz_passed = sz_tried if passed is tried else int(passed.sum())
+        return cls(len(tried), sz_tried, int(np.count_nonzero(applied > 0)), int(applied.sum()), sz_passed)
+
+    def add(self, other: Stats) -> None:
+        """Add another's."""
+        self.nr_tried += other.nr_tried
+        self.sz_tried += other.sz_tried
+        self.nr_applied += other.nr_applied
+        self.sz_applied += other.sz_applied
+        self.sz_ops_filter_passed += other.sz_ops_filter_passed
 
 
 @dataclass(frozen=True, slots=True)

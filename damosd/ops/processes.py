@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from damosd.access.accessed_bit import fair_share
 from damosd.errors import TargetGoneError
 from damosd.linux import maps
 from damosd.linux.pidfd import VACANT, Pidfd
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from damosd.access.pagetable import Space
 
 READING_CPU = 0.0005
-"""How much of one CPU reading the mappings of a target may take; 50,000 of them take 40 ms."""
+"""How much of one CPU reading the mappings of a target may take; 50,000 of them take 40 ms. See `fair_share`."""
 _NOTHING = np.zeros((0, 2), np.int64)
 
 
@@ -109,10 +110,10 @@ class Processes(ABC):
 
         It is the same array as before when nothing has changed, and when reading again would cost too much now.
         """
-        known = self.recent_mappings(target)
+        known = self.recent_mappings(target, READING_CPU * fair_share(self.nr_targets))
         return _NOTHING if known is None else known.ranges
 
-    def recent_mappings(self, target: int, cpu: float = READING_CPU) -> maps.Mappings | None:
+    def recent_mappings(self, target: int, cpu: float) -> maps.Mappings | None:
         """Return the target's mappings, read again if that does not take more than `cpu` of one CPU.
 
         None once it has ended.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access import page_bits
-from damosd.access.accessed_bit import NOWHERE, SHARED_AGING_CPU
+from damosd.access.accessed_bit import NOWHERE, SHARED_AGING_CPU, fair_share
 from damosd.access.pagetable import PAGE, PageTables, Space, Spaces, SpacesGoneError
 from damosd.access.ranges import clip, inside, union
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 _CHUNKS_AT_ONCE = 256
 _PAGES_AT_ONCE = 16384
 _TRIES = 3
-_MANY_SHARING = 10
-"""More targets than that have the shares of so many in what making shared pages old may take."""
 _NOTHING = np.zeros(0, np.int64)
 _NO_RANGES = np.zeros((0, 2), np.int64)
 
@@ -201,7 +199,7 @@ class VaddrPages(Processes):
         except TargetGoneError:
             return False
         ended = time.monotonic()
-        cpu = SHARED_AGING_CPU * part * min(_MANY_SHARING / self.nr_targets, 1)
+        cpu = SHARED_AGING_CPU * part * fair_share(self.nr_targets)
         known.next_shared_aging = ended + (ended - begun) / cpu
         return True
 

@@ -261,7 +261,7 @@ def test_what_it_can_be_told(daemon: RunningDaemon, programs: Programs) -> None:
     (regions,) = daemon.json("regions", "--pid", str(process.pid))["processes"]
     assert regions["pid"] == process.pid
     assert len(regions["start"]) > 3
-    until(lambda: "acted on" in daemon.run("explain", "ours").stdout, "there is an explanation")
+    until(lambda: " regions " in daemon.run("explain", "ours").stdout, "there is an explanation")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ INSTALL := env PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(INSTALL_PYTHON) PIP=
     WHEELS=$(WHEELS) etc/install.sh
 
 .PHONY: build
-build: $(WHEELS)/.ready ## build damosd, and gather what it needs, into build/wheels
+build: $(WHEELS)/.ready ## build damosd, manual pages and completions, and gather what it needs, into build
 
 # What damosd needs comes from the network once, and not at all when pip's own configuration knows where it is.
 $(WHEELS)/.ready: $(READY) etc/damosd.yaml $(shell find damosd schemes etc/schema -type f ! -name "*.pyc" ! -name "*.bpf.o")
@@ -18,10 +18,14 @@ $(WHEELS)/.ready: $(READY) etc/damosd.yaml $(shell find damosd schemes etc/schem
 	@mkdir -p $(WHEELS)
 	@echo "building damosd for $(INSTALL_PYTHON) into $(WHEELS)"
 	@$(RUN) -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir $(WHEELS) .
+	@$(RUN) -m damosd.cli.manpages build/man
+	@mkdir -p build/completions
+	@$(RUN) -m damosd completion bash >build/completions/damosd.bash
+	@$(RUN) -m damosd completion zsh >build/completions/_damosd
 	@$(INSTALL_PYTHON) -m venv --clear --without-pip build/python
 	@pip="$(RUN) -m pip --disable-pip-version-check --python build/python/bin/python"; \
 	for index in --no-index ""; do \
-	    if $$pip wheel --quiet $$index --find-links $(WHEELS) --wheel-dir $(WHEELS) $(WHEELS)/damosd-*.whl 2>build/pip.log; \
+	    if $$pip wheel --quiet $$index --find-links $(WHEELS) --wheel-dir $(WHEELS) $$(echo $(WHEELS)/damosd-*.whl)[top] 2>build/pip.log; \
 	    then touch $@; exit; fi; \
 	done; cat build/pip.log >&2; exit 1
 

@@ -32,7 +32,7 @@ place() { # MODE FILE TARGET: copy FILE to the path TARGET
 # written to it when it is used, not even by root.
 install_venv() {
     "$PYTHON" -m venv --without-pip --symlinks "$venv"
-    $PIP --python "$venv/bin/python" install --quiet --no-index --find-links "$WHEELS" --no-compile damosd
+    $PIP --python "$venv/bin/python" install --quiet --no-index --find-links "$WHEELS" --no-compile 'damosd[top]'
     find "$venv/bin" -mindepth 1 ! -name 'python*' -delete
     rm -rf "$venv/include" "$venv/share" "$venv/lib64"
     find "$venv" -type d -name tests -path '*/numpy/*' -exec rm -rf {} +
@@ -66,21 +66,14 @@ install_systemd() {
 # Schemes are examples: whoever wants one links it into /etc/damosd/schemes.d.
 install_data() {
     for file in schemes/*.yaml; do place 644 "$file" "$PREFIX/share/damosd/$file"; done
-    for file in etc/schema/*.json; do place 644 "$file" "$PREFIX/share/damosd/$file"; done
+    for file in etc/schema/*.json etc/grafana/*.json etc/prometheus/*.yaml; do place 644 "$file" "$PREFIX/share/damosd/$file"; done
     for file in README.md LICENSE docs/*.md; do place 644 "$file" "$PREFIX/share/doc/damosd/$file"; done
 }
 
-# Only a build of their own makes these.
 install_pages_and_completions() {
-    for file in build/man/*.[1-8]; do
-        if [ -e "$file" ]; then place 644 "$file" "$PREFIX/share/man/man${file##*.}/${file##*/}"; fi
-    done
-    for file in build/completions/*; do
-        case $file in
-            */damosd.bash) place 644 "$file" "$PREFIX/share/bash-completion/completions/damosd" ;;
-            */_damosd) place 644 "$file" "$PREFIX/share/zsh/site-functions/_damosd" ;;
-        esac
-    done
+    for file in build/man/*.8; do place 644 "$file" "$PREFIX/share/man/man8/${file##*/}"; done
+    place 644 build/completions/damosd.bash "$PREFIX/share/bash-completion/completions/damosd"
+    place 644 build/completions/_damosd "$PREFIX/share/zsh/vendor-completions/_damosd"
 }
 
 # What somebody has written stays. What we wrote is known by its sum, which lets `uninstall` take it away again.

@@ -36,6 +36,14 @@ def test_it_runs_and_is_configured_to_do_nothing(tree: Path) -> None:
     assert (report["main"], report["targets"]) == (str(tree / "etc/damosd/damosd.yaml"), [])
 
 
+def test_manual_pages_and_completions_are_there(tree: Path) -> None:
+    """As shells and `man` look for them."""
+    share = tree / "usr/share"
+    assert (share / "man/man8/damosd.8").read_text().startswith(".TH DAMOSD 8 ")
+    assert "damosd" in (share / "bash-completion/completions/damosd").read_text()
+    assert (share / "zsh/vendor-completions/_damosd").read_text().startswith("#compdef damosd")
+
+
 def test_running_it_writes_nothing_where_it_is(tree: Path) -> None:
     """Root could, so that files would be left when the program is taken away: all is compiled already."""
     before = contents(tree)

@@ -20,20 +20,8 @@ pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
 ]
 
-# The daemon tells that it is ready, and lives on until it is stopped.
-STAND_IN = """
-import pathlib, signal
-from damosd.linux.notify import Notifier
-Notifier.from_environment().ready("monitors nothing")
-pathlib.Path("/var/lib/damosd/1.json").touch()
-signal.pause()
-"""
-
 SCRIPT = """
 files() { find /etc /usr /var/lib /opt -xdev ! -path '/var/lib/dpkg/*' ! -path '/var/lib/systemd/*' | sort; }
-mkdir -p /etc/systemd/system/damosd.service.d
-printf '[Service]\\nWatchdogSec=0\\nExecStart=\\nExecStart=/usr/lib/damosd/venv/bin/python -I /mnt/standin.py\\n' \
-    >/etc/systemd/system/damosd.service.d/stand-in.conf
 rm -f /usr/sbin/policy-rc.d  # images of containers have one, which lets no service start
 files >/mnt/before
 
@@ -41,7 +29,9 @@ dpkg -i /mnt/damosd.deb
 systemctl is-active damosd
 systemctl is-enabled damosd
 systemctl show damosd -p StatusText
-getent group damosd | cut -d : -f 1
+damosd status
+systemctl reload damosd
+stat -c '%U:%G %a' /run/damosd/control.sock
 damosd check
 damosd doctor | tail -2 || true
 dpkg --verify damosd
@@ -68,12 +58,12 @@ def package() -> Path:
 def test_it_starts_with_nothing_to_do_and_is_purged_without_a_trace(tmp_path: Path, package: Path) -> None:
     """It runs, does not overrule who disabled it, keeps configuration when removed, and leaves nothing when purged."""
     shutil.copy(package, tmp_path / "damosd.deb")
-    (tmp_path / "standin.py").write_text(STAND_IN)
     told = [line for line in boot(tmp_path, SCRIPT).splitlines() if not line.startswith("+")]
-    for line in ("active", "enabled", "StatusText=monitors nothing", "damosd", "1 file, 0 schemes: ok"):
+    text = "StatusText=0 processes of 0 targets, 0 schemes"
+    for line in ("active", "enabled", text, "there are no targets", "root:damosd 660", "1 file, 0 schemes: ok"):
         assert line in told
     assert "again: disabled active" in told
-    assert "removed: inactive targets: {}" in told  # what was left to be undone is gone: `damosd undo` has seen it
+    assert "removed: inactive targets: {}" in told
     assert "purged: 0 unit files listed." in told
     before, after = ((tmp_path / name).read_text().splitlines() for name in ("before", "after"))
     assert sorted(set(before) ^ set(after)) == []

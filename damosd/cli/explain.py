@@ -21,6 +21,7 @@ concerns.
 """
 
 _AGAIN_S = 0.3
+_NOTHING = "no scheme was applied meanwhile: `damosd status` tells whether any runs, and on which processes"
 
 _EXAMPLES = """\
 examples:
@@ -61,9 +62,5 @@ def main(args: argparse.Namespace) -> int:
         where = f"process {one.pid}" if one.pid else "all processes"
         lines.append(f"{printable(one.scheme)} on {printable(one.target)}, {where}")
         lines += [f"  {printable(line.strip())}" for line in one.lines]
-    say(
-        "\n".join(
-            lines or ["no scheme was applied meanwhile: `damosd status` tells whether any runs, and on which processes"]
-        )
-    )
+    say("\n".join(lines or [_NOTHING]))
     return 0

@@ -48,6 +48,10 @@ class FakeEffects:
         if self.unfit:
             raise self.unfit
 
+    def only_counts(self, _scheme: Scheme) -> bool:
+        """Tell that there is something to do."""
+        return False
+
     def do(self, _scheme: Scheme, target: int, ranges: np.ndarray, _settled: np.ndarray) -> Outcome:
         """Apply to all, or to nothing."""
         if target in self.refusals:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from damosd.config.load import Meanwhile
     from damosd.config.problems import Problem
     from damosd.config.settings import Settings
 
@@ -41,15 +40,15 @@ class Configuration:
         return tuple(target.name for target in self.settings.selection.targets) if self.settings else ()
 
 
-def find_configuration(root: Path, meanwhile: Meanwhile | None = None) -> Configuration:
+def find_configuration(root: Path) -> Configuration:
     """Find and read the main file and the scheme files of the system below `root`; see `locate` and `merge`.
 
-    Only files that nobody but root and ourselves could write are read. `meanwhile`: as of `load_files`.
+    Only files that nobody but root and ourselves could write are read.
     """
     main = main_below(root)
     located = locate(folders_below(root))
     files = [one.path for one in located.files if not one.masked]
-    loaded = load_files(files, trusted=True, main=main, meanwhile=meanwhile)
+    loaded = load_files(files, trusted=True, main=main)
     # Which targets there are is not known when the file that names them is wrong.
     merged = merge(loaded.files, None if loaded.problems else _names(loaded.settings))
     return Configuration(

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import select
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -21,7 +18,7 @@ from damosd.config.settings import drop_ins_of
 from damosd.errors import DamosdError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from damosd.config.entries import SchemeFile
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
     from damosd.damos.scheme import Scheme
 
 _T = TypeVar("_T")
-Meanwhile = Callable[[], float]
-"""Does what is due elsewhere, and returns when to be called again at the latest (time.monotonic())."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +50,24 @@ def load_scheme_files(paths: Sequence[Path]) -> list[Scheme]:
     return _in_child(partial(_only_schemes, paths), f"reading {', '.join(map(str, paths))}")
 
 
-def load_files(
-    paths: Sequence[Path], *, trusted: bool, main: Path | None = None, meanwhile: Meanwhile | None = None
-) -> Loaded:
+def load_files(paths: Sequence[Path], *, trusted: bool, main: Path | None = None) -> Loaded:
     """Read all scheme files, and the main file `main` with the drop-ins beside it, if there are any.
 
-    With `trusted`, files that somebody else than root and ourselves could write are wrong. `meanwhile` is called again
-    and again until that is done. Call it before threads are started.
+    With `trusted`, files that somebody else than root and ourselves could write are wrong.
     """
-    return _in_child(partial(_all, paths, main, trusted=trusted), f"reading {len(paths)} files", meanwhile)
+    return _in_child(partial(_all, paths, main, trusted=trusted), f"reading {len(paths)} files")
 
 
-def _in_child(function: Callable[[], _T], doing: str, meanwhile: Meanwhile | None = None) -> _T:
+def _in_child(function: Callable[[], _T], doing: str) -> _T:
     """Return what `function` returns, or raise the DamosdError that it raises."""
     read_fd, write_fd = os.pipe()
     child = os.fork()
     if child == 0:
         _answer(function, write_fd)
     os.close(write_fd)
-    try:
-        while meanwhile and not select.select([read_fd], [], [], max(meanwhile() - time.monotonic(), 0))[0]:
-            pass
-    finally:
-        with os.fdopen(read_fd, "rb") as pipe:
-            answer = pipe.read()
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with os.fdopen(read_fd, "rb") as pipe:
+        answer = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status:
         raise DamosdError(f"{doing} ended with status {status}")
     outcome = pickle.loads(answer)  # noqa: S301  # from our own child

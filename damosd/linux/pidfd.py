@@ -47,6 +47,24 @@ class Pidfd:
             self.close()
             raise TargetGoneError(f"process {pid} has ended")
 
+    def duplicate(self) -> Pidfd:
+        """Return another that holds the same process, whoever closes this one. Raises UnavailableError."""
+        copy = object.__new__(Pidfd)
+        copy.pid = self.pid
+        try:
+            copy.fd = os.dup(self.fd)
+        except OSError as error:
+            _need_descriptors(error)
+            raise
+        try:
+            copy.directory = os.dup(self.directory)
+        except OSError as error:
+            os.close(copy.fd)
+            _need_descriptors(error)
+            raise
+        copy.proc = f"/proc/self/fd/{copy.directory}"
+        return copy
+
     def ended(self) -> bool:
         """Tell whether every thread of the process has ended, or we have let go of it."""
         if self.fd < 0:

@@ -15,7 +15,8 @@ class NamedStatus:
     """What is monitored under the name of a target: its processes are the `status.targets`, and `schemes` run on them.
 
     `paused` tells whether somebody has asked for that. Steps of the monitor that began late, by more than one sampling
-    interval, are counted in `nr_late` of `nr_steps`; `longest_step_ms` is the longest that one has taken.
+    interval, are counted in `nr_late` of `nr_steps`; `longest_step_ms` is the longest that one has taken. When `busy_s`
+    is not 0, a step goes on for so long, and figures are of before it.
     """
 
     name: str
@@ -24,6 +25,7 @@ class NamedStatus:
     nr_steps: int = 0
     nr_late: int = 0
     longest_step_ms: float = 0.0
+    busy_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

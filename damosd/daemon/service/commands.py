@@ -12,11 +12,10 @@ from damosd.errors import UsageError
 from damosd.units import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from damosd.daemon.service.daemon import Daemon
-    from damosd.daemon.service.watch import Watch
-    from damosd.damos.scheme import Scheme
+    from damosd.daemon.service.worker import Worker
     from damosd.report.daemon import DaemonStatus
 
 
@@ -32,22 +31,31 @@ class Commands:
 
     def regions(self, target: str | None, pid: int | None) -> list[RegionsOfProcess]:
         """Return a live snapshot of all processes, or of those of a target, or of one process."""
-        return [found for watch in self._watches(target, pid) for found in watch.regions(pid)]
+        found: list[RegionsOfProcess] = []
+        for worker in self._workers(target, pid):
+            with worker.held() as watch:
+                found += watch.regions(pid)
+        return found
 
     def explain(self, target: str | None, pid: int | None, scheme: str | None) -> list[Explained]:
         """Return why schemes acted when they were applied last, or did not.
 
         It is found out only for some time after it was asked for: the first time, there may be nothing yet.
         """
-        watches = self._watches(target, pid)
+        workers = self._workers(target, pid)
         if scheme is not None:
-            self._named(scheme)
-        return [found for watch in watches for found in watch.explain(pid, scheme)]
+            self._running(scheme)
+        found: list[Explained] = []
+        for worker in workers:
+            with worker.held() as watch:
+                found += watch.explain(pid, scheme)
+        return found
 
     def enable(self, scheme: str, *, enabled: bool) -> None:
         """Let a scheme run, or not. What it has counted so far stays."""
-        for watch, _ in self._named(scheme):
-            watch.session.engine.hold(scheme, "" if enabled else DISABLED)
+        for worker in self._running(scheme):
+            with worker.held() as watch:
+                watch.session.engine.hold(scheme, "" if enabled else DISABLED)
 
     def set_quota(
         self,
@@ -60,23 +68,15 @@ class Commands:
         """Change those limits of a scheme's quota that are given; 0 for no limit. Its windows go on."""
         if time_ms is None and sz_bytes is None and reset_interval_ms is None:
             raise UsageError("nothing of the quota is given", hint="give a size, a time or a reset interval")
-        for watch, found in self._named(scheme):
-            before = found.quota
-            quota = replace(
-                before,
-                time_ms=before.time_ms if time_ms is None else time_ms,
-                sz_bytes=before.sz_bytes if sz_bytes is None else sz_bytes,
-                reset_interval_ms=before.reset_interval_ms if reset_interval_ms is None else reset_interval_ms,
-            )
-            if quota.limits and not quota.reset_interval_ms:
-                raise UsageError("a quota needs an interval", hint="give a reset interval as well, such as 1 s")
-            schemes = [replace(one, quota=quota) if one.name == scheme else one for one in watch.session.engine.schemes]
-            watch.session.commit(schemes)
+        for worker in self._running(scheme):
+            with worker.held() as watch:
+                watch.set_quota(scheme, time_ms, sz_bytes, reset_interval_ms)
 
     def feed(self, scheme: str, value: int, goal: int | None = None) -> None:
         """Tell the present value of a `user_input` goal of a scheme; which one, where it has several."""
-        for watch, _ in self._named(scheme):
-            watch.session.engine.set_user_input(scheme, value, goal=goal or 0)
+        for worker in self._running(scheme):
+            with worker.held() as watch:
+                watch.session.engine.set_user_input(scheme, value, goal=goal or 0)
 
     def tune(
         self,
@@ -99,18 +99,21 @@ class Commands:
         changes = {key: value for key, value in given.items() if value is not None}
         if not changes:
             raise UsageError("no attribute is given", hint=f"give some of {', '.join(given)}")
-        for watch in self._watches(target, None):
-            watch.tune(replace(watch.session.attrs, **changes))
+        for worker in self._workers(target, None):
+            with worker.held() as watch:
+                watch.tune(replace(watch.session.attrs, **changes))
 
     def pause(self, target: str | None) -> None:
         """Stop monitoring, and with it all schemes, for a target or all."""
-        for watch in self._watches(target, None):
-            watch.pause(wanted=True)
+        for worker in self._workers(target, None):
+            with worker.held() as watch:
+                watch.pause(wanted=True)
 
     def resume(self, target: str | None) -> None:
         """Go on."""
-        for watch in self._watches(target, None):
-            watch.pause(wanted=False)
+        for worker in self._workers(target, None):
+            with worker.held() as watch:
+                watch.pause(wanted=False)
 
     def reload(self) -> Reloaded:
         """Read the configuration again and take it over as a whole, or not at all."""
@@ -121,36 +124,31 @@ class Commands:
         """End soon, as upon SIGTERM."""
         self._daemon.stop("stopped on request")
 
-    def _watches(self, target: str | None, pid: int | None) -> Sequence[Watch]:
-        watches = self._daemon.watches
-        if target is not None and target not in watches:
-            raise UsageError(f"there is no target {target!r}", hint=_hint(target, watches, "target"))
-        found = [watch for name, watch in watches.items() if target in (None, name)]
+    def _workers(self, target: str | None, pid: int | None) -> Sequence[Worker]:
+        workers = self._daemon.workers
+        if target is not None and target not in workers:
+            raise UsageError(f"there is no target {target!r}", hint=_hint(target, list(workers), "target"))
+        found = [worker for name, worker in workers.items() if target in (None, name)]
         if pid is None:
             return found
-        found = [watch for watch in found if watch.has(pid)]
+        found = [worker for worker in found if worker.has(pid)]
         if not found:
             where = f"target {target!r}" if target else "any target"
             raise UsageError(f"process {pid} is not of {where}", hint=f"`damosd targets --why {pid}` tells why")
         return found
 
-    def _named(self, scheme: str) -> Sequence[tuple[Watch, Scheme]]:
+    def _running(self, scheme: str) -> Sequence[Worker]:
         """Return where a scheme runs. Raises UsageError where there is none of that name."""
-        found = list(self._schemes_named(scheme))
+        names = {one.name: [each.name for each in one.schemes] for one in self._daemon.plan.planned}
+        found = [worker for name, worker in self._daemon.workers.items() if scheme in names[name]]
         if not found:
-            names = [one.name for one in self._daemon.plan.schemes]
-            raise UsageError(f"there is no scheme {scheme!r}", hint=_hint(scheme, names, "scheme"))
+            known = [one.name for one in self._daemon.plan.schemes]
+            raise UsageError(f"there is no scheme {scheme!r}", hint=_hint(scheme, known, "scheme"))
         return found
 
-    def _schemes_named(self, scheme: str) -> Iterator[tuple[Watch, Scheme]]:
-        for watch in self._daemon.watches.values():
-            for one in watch.session.engine.schemes:
-                if one.name == scheme:
-                    yield watch, one
 
-
-def _hint(word: str, known: Sequence[str] | dict[str, Watch], noun: str) -> str:
-    guess = nearest(word, list(known))
+def _hint(word: str, known: Sequence[str], noun: str) -> str:
+    guess = nearest(word, known)
     if guess:
         return f"did you mean {guess!r}?"
     return f"the {noun}s are: {', '.join(known)}" if known else f"there are no {noun}s: look at `damosd check`"

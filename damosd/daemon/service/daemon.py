@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The daemon: finds the processes of all targets, drives their sessions in one loop, and does what it is told."""
+"""The daemon: finds the processes of all targets, has each target driven by a thread, and does what it is told."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from damosd.daemon.discovery.discovery import SETTLE_S, Discovery
 from damosd.daemon.service.plan import Plan, plan
 from damosd.daemon.service.watch import Watch
+from damosd.daemon.service.worker import STUCK_S, Worker
 from damosd.daemon.session import Hooks, Lasting
 from damosd.daemon.wait import Waiter
 from damosd.errors import DamosdError
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from damosd.config.found import Configuration
-    from damosd.config.load import Meanwhile
     from damosd.core.attrs import Resolution
     from damosd.daemon.discovery.changes import Changes, Match
     from damosd.daemon.service.plan import Planned
@@ -58,7 +59,7 @@ class Machinery:
     `on_guard` is given a scheme's name and its guard's status when that changes.
     """
 
-    load: Callable[[Meanwhile | None], Configuration]
+    load: Callable[[], Configuration]
     around: Surroundings
     state: Path
     on_guard: Callable[[str, GuardStatus], None]
@@ -80,16 +81,17 @@ class Daemon:
         self._reason = ""
         self._reload_wanted = False
         self._doubts: set[tuple[int, str]] = set()
-        self.watches: dict[str, Watch] = {}
-        self.plan = plan(machinery.load(None))
+        self._failure: BaseException | None = None
+        self.workers: dict[str, Worker] = {}
+        self.plan = plan(machinery.load())
         self.discovery = Discovery(self.plan.settings.selection, self.plan.settings.discovery_interval_us / 1e6)
         self._next_discovery = 0.0
         self._around.configure(self.plan.settings)
         for planned in self.plan.planned:
-            self.watches[planned.name] = self._watch(planned, self.plan)
+            self.workers[planned.name] = self._worker(planned, self.plan)
         self.configuration = self._loaded(self.plan)
 
-    def _watch(self, planned: Planned, whole: Plan) -> Watch:
+    def _worker(self, planned: Planned, whole: Plan) -> Worker:
         settings = whole.settings
         lasting = Lasting(self._machinery.state, settings.keep_changes, settings.unprotected)
         hooks = Hooks(
@@ -98,7 +100,12 @@ class Daemon:
             on_resolution=partial(self._tell_resolution, planned.name),
             on_outcome=partial(self._around.did, planned.name),
         )
-        return Watch(planned, lasting, hooks, dry_run=settings.dry_run)
+        watch = Watch(planned, lasting, hooks, dry_run=settings.dry_run)
+        return Worker(watch, self._tell_joined, self._fail)
+
+    def _fail(self, error: BaseException) -> None:
+        """Take note in a target's thread that it has failed: that is the end of all."""
+        self._failure = error
 
     def _tell_resolution(self, name: str, resolution: Resolution, why: str) -> None:
         self._log.info("resolution", target=name, now=str(resolution), reason=why)
@@ -128,20 +135,23 @@ class Daemon:
         with Waiter([], self._on_signal) as waiter:
             for channel in channels:
                 waiter.listen(channel.fd)
+            for worker in self.workers.values():
+                worker.start()
             self._around.notifier.ready("")
             try:
                 while not self._reason:
                     self._round(waiter, channels)
+                    if self._failure:
+                        raise self._failure
             finally:
                 self._close()
         return self._reason
 
     def _round(self, waiter: Waiter, channels: Sequence[Channel]) -> None:
         """Sleep until there is something to do, and do it."""
-        moments = [self._next_tick(), self._next_discovery, self.discovery.next_scan]
+        moments = [time.monotonic() + _IDLE_S, self._next_discovery, self.discovery.next_scan]
         moments += [channel.next_due for channel in channels]
         ready = waiter.ready(min(moments))
-        self._tick()
         now = time.monotonic()
         for channel in channels:
             if channel.fd in ready or now >= channel.next_due:
@@ -150,20 +160,8 @@ class Daemon:
         if self._reload_wanted:
             self._reload_wanted = False
             self.reload()
-        for watch in self.watches.values():
-            watch.session.tell_limits()
-        self._around.alive(self.status)
-
-    def _tick(self) -> float:
-        """Do what is due in all sessions; return when there is something to do again."""
-        for watch in self.watches.values():
-            now = time.monotonic()
-            if now >= watch.next_tick():
-                watch.tick(now)
-        return self._next_tick()
-
-    def _next_tick(self) -> float:
-        return min([time.monotonic() + _IDLE_S, *(watch.next_tick() for watch in self.watches.values())])
+        if not self.workers or any(worker.busy_s < STUCK_S for worker in self.workers.values()):
+            self._around.alive(self.status)
 
     def _discover(self, waiter: Waiter, now: float, *, heard: bool) -> None:
         """Look for processes when it is time to; what was heard of them is left to gather for a moment."""
@@ -183,28 +181,28 @@ class Daemon:
         for doubt in changes.doubts:
             self._log.warning("it cannot be told whether a process is a target", pid=doubt.pid, reason=doubt.reason)
             self._doubts.add((doubt.pid, doubt.comm))
-        for name, watch in self.watches.items():
+        for one in changes.gone:
+            if one.match.target in self.workers:
+                self._log.info(
+                    "a process is a target no more", target=one.match.target, pid=one.match.pid, reason=str(one.end)
+                )
+        for name, worker in self.workers.items():
             gone = [one for one in changes.gone if one.match.target == name]
             appeared = [one for one in changes.appeared if one.target == name]
-            if not gone and not appeared:
-                continue
-            failed = dict(watch.change(gone, appeared))
-            for one in gone:
-                self._log.info("a process is a target no more", target=name, pid=one.match.pid, reason=str(one.end))
-            for match in appeared:
-                self._tell(match, failed.get(match))
+            if gone or appeared:
+                worker.change(gone, appeared)
 
-    def _tell(self, match: Match, failure: str | None) -> None:
-        if failure is None:
-            self._log.info("a process is a target", target=match.target, pid=match.pid, comm=match.comm)
-        else:
+    def _tell_joined(self, match: Match, failure: str) -> None:
+        if failure:
             self._log.warning("a process cannot be monitored", target=match.target, pid=match.pid, reason=failure)
+        else:
+            self._log.info("a process is a target", target=match.target, pid=match.pid, comm=match.comm)
 
     def reload(self) -> ConfigurationStatus:
         """Read the configuration again, and go on by it as a whole; or as before, if anything is wrong with it."""
         self._around.notifier.reloading()
         try:
-            whole = plan(self._machinery.load(self._tick))
+            whole = plan(self._machinery.load())
             self._around.configure(whole.settings)
             self._take_over(whole)
         except DamosdError as error:
@@ -226,57 +224,54 @@ class Daemon:
 
     def _take_over(self, whole: Plan) -> None:
         """Go on by another plan; all or nothing. Targets and schemes that stay keep what is known of them."""
-        before = self.plan
-        same_way = _way(before) == _way(whole)
-        kept = [
-            (self.watches[one.name], one)
-            for one in whole.planned
-            if one.name in self.watches and same_way and self.watches[one.name].fits(one)
-        ]
-        kept_names = {watch.name for watch, _ in kept}
-        fresh: dict[str, Watch] = {}
-        done: list[Watch] = []
-        olds = {watch.name: watch.planned for watch, _ in kept}
-        failures: list[str] = []
-        try:
-            for planned in whole.planned:
-                if planned.name not in kept_names:
-                    fresh[planned.name] = self._watch(planned, whole)
-            for watch, planned in kept:
-                failures += watch.commit(planned)
-                done.append(watch)
-        except DamosdError:
-            for watch in fresh.values():
-                watch.close()
-            for watch in done:
-                watch.commit(olds[watch.name])
-            raise
-        for name, watch in self.watches.items():
-            if name not in kept_names:
-                failures += watch.close()
+        with ExitStack() as stack:
+            kept = self._kept(whole, stack)
+            fresh = {one.name: self._worker(one, whole) for one in whole.planned if one.name not in kept}
+            done: list[tuple[Watch, Planned]] = []
+            failures: list[str] = []
+            try:
+                for one in whole.planned:
+                    if watch := kept.get(one.name):
+                        before = watch.planned
+                        failures += watch.commit(one)
+                        done.append((watch, before))
+            except DamosdError:
+                for worker in fresh.values():
+                    worker.stop()
+                for watch, before in done:
+                    watch.commit(before)
+                raise
+        for name, worker in self.workers.items():
+            if name not in kept:
+                failures += worker.stop()
         matches = self.discovery.matches()
-        going = self.watches | fresh
-        self.watches = {one.name: going[one.name] for one in whole.planned}
+        going = self.workers | fresh
+        self.workers = {one.name: going[one.name] for one in whole.planned}
         self.plan = whole
         self.discovery.select(whole.settings.selection, whole.settings.discovery_interval_us / 1e6)
-        self._rejoin(fresh, matches)
+        for name, worker in fresh.items():
+            worker.start()
+            worker.change((), [match for match in matches if match.target == name and not match.pidfd.ended()])
         for failure in failures:
             self._log.warning("what a scheme changed could not be put back", reason=failure)
 
-    def _rejoin(self, fresh: dict[str, Watch], matches: Sequence[Match]) -> None:
-        """Go on with the processes of targets that are monitored in another way now."""
-        for name, watch in fresh.items():
-            mine = [match for match in matches if match.target == name and not match.pidfd.ended()]
-            failed = dict(watch.change((), mine))
-            for match in mine:
-                self._tell(match, failed.get(match))
+    def _kept(self, whole: Plan, stack: ExitStack) -> dict[str, Watch]:
+        """Return the watches that can go on by another plan, each held until `stack` is left. Raises BusyError."""
+        kept = {}
+        if _way(self.plan) == _way(whole):
+            for one in whole.planned:
+                if one.name in self.workers:
+                    watch = stack.enter_context(self.workers[one.name].held())
+                    if watch.fits(one):
+                        kept[one.name] = watch
+        return kept
 
     def status(self) -> DaemonStatus:
         """Return the figures of this moment; CPU shares are since the last call."""
         now, cpu = time.monotonic(), time.process_time()
         passed, took = max(now - self._last, 1e-3), cpu - self._last_cpu
         self._last, self._last_cpu = now, cpu
-        disabled = {name: None for watch in self.watches.values() for name in watch.disabled()}
+        targets = tuple(worker.status() for worker in self.workers.values())
         return DaemonStatus(
             version=self._version,
             pid=os.getpid(),
@@ -286,8 +281,8 @@ class Daemon:
             own_rss_bytes=process.resident_bytes("/proc/self"),
             dry_run=self.plan.settings.dry_run,
             configuration=self.configuration,
-            targets=tuple(watch.status() for watch in self.watches.values()),
-            disabled=tuple(disabled),
+            targets=targets,
+            disabled=tuple(sorted({name for worker in self.workers.values() for name in worker.disabled})),
             nr_doubts=len(self._doubts),
         )
 
@@ -298,9 +293,9 @@ class Daemon:
         self.stop(f"stopped by {number.name}")
 
     def _close(self) -> None:
-        for watch in self.watches.values():
-            for failure in watch.close():
-                self._log.warning("what a scheme changed could not be put back", target=watch.name, reason=failure)
+        for worker in self.workers.values():
+            for failure in worker.stop():
+                self._log.warning("what a scheme changed could not be put back", target=worker.name, reason=failure)
         self.discovery.close()
         self._around.close()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ class Surroundings:
         self._exporter = Exporter(MetricsSettings(), self._tell_failure)
         self._exports = False
         self._decisions = Decisions(log)
+        self._deciding = threading.Lock()
         self._dry_run = False
         self._next = self._next_figures = 0.0
 
@@ -54,14 +56,16 @@ class Surroundings:
         self._next_figures = 0.0
         if settings.dry_run != self._dry_run:
             self._dry_run = settings.dry_run
-            self._decisions.close()
-            self._decisions = Decisions(self.log, dry_run=settings.dry_run)
+            with self._deciding:
+                self._decisions.close()
+                self._decisions = Decisions(self.log, dry_run=settings.dry_run)
         if self.on_settings:
             self.on_settings(settings)
 
     def did(self, target: str, pid: int, scheme: Scheme, outcome: Outcome) -> None:
-        """Tell what a scheme has done to a process; see `Decisions`."""
-        self._decisions.did(target, pid, scheme, outcome)
+        """Tell what a scheme has done to a process; see `Decisions`. Any thread may call it."""
+        with self._deciding:
+            self._decisions.did(target, pid, scheme, outcome)
 
     def alive(self, status: Callable[[], DaemonStatus]) -> None:
         """Take note that a round of monitoring is complete; tell what it is time for."""
@@ -70,7 +74,8 @@ class Surroundings:
         if now < self._next:
             return
         self._next = now + _EVERY_S
-        self._decisions.tell()
+        with self._deciding:
+            self._decisions.tell()
         self._limit.tell(self.log)
         if now >= self._next_figures and (self._exports or self.notifier.listened_to):
             self._next_figures = now + _FIGURES_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from damosd.control.controlled import Explained, RegionsOfProcess
@@ -66,7 +67,9 @@ class Watch:
         return self.planned.name
 
     def change(self, gone: Iterable[Gone], appeared: Iterable[Match]) -> Iterator[tuple[Match, str]]:
-        """Let go of processes, and begin with others; yield those that cannot be monitored, and why.
+        """Let go of processes, and begin with others; yield those, and why they cannot be monitored, or nothing.
+
+        Their pidfds are closed when they are let go of, or cannot be monitored.
 
         What schemes have changed for good is put back in those that just do not match any more. Who has ended, or runs
         another program, has lost it; and who has got other rights is not touched again.
@@ -76,17 +79,20 @@ class Watch:
                 self._leave(one.match.pidfd, put_back=one.end is End.UNMATCHED)
         self.session.follow()
         for match in appeared:
+            failure = ""
             try:
                 self.session.join(match.pidfd)
-            except DamosdError as error:
-                yield match, str(error)
-            else:
                 self._comms[match.pidfd] = match.comm
+            except DamosdError as error:
+                failure = str(error)
+                match.pidfd.close()
+            yield match, failure
         self.session.follow()
 
     def _leave(self, pidfd: Pidfd, *, put_back: bool) -> None:
         self.session.leave(self.session.pidfds.index(pidfd), put_back=put_back)
         del self._comms[pidfd]
+        pidfd.close()
 
     def tick(self, now: float) -> None:
         """Do what is to be done by `now`."""
@@ -101,8 +107,11 @@ class Watch:
 
     def close(self) -> list[str]:
         """Let go of everything, with what was changed for good put back; return what failed of that."""
+        failures = self.session.end()
+        for pidfd in self._comms:
+            pidfd.close()
         self._comms.clear()
-        return self.session.end()
+        return failures
 
     def commit(self, planned: Planned) -> list[str]:
         """Go on with other schemes and attributes; all or nothing. Return what could not be put back.
@@ -132,6 +141,22 @@ class Watch:
         """Stand still, or go on."""
         self.paused = wanted
         self.session.hold(_PAUSED if wanted else "")
+
+    def set_quota(self, scheme: str, time_ms: int | None, sz_bytes: int | None, reset_interval_ms: int | None) -> None:
+        """Change limits of a scheme's quota. Raises UsageError."""
+        schemes = list(self.session.engine.schemes)
+        index = [one.name for one in schemes].index(scheme)
+        before = schemes[index].quota
+        quota = replace(
+            before,
+            time_ms=before.time_ms if time_ms is None else time_ms,
+            sz_bytes=before.sz_bytes if sz_bytes is None else sz_bytes,
+            reset_interval_ms=before.reset_interval_ms if reset_interval_ms is None else reset_interval_ms,
+        )
+        if quota.limits and not quota.reset_interval_ms:
+            raise UsageError("a quota needs an interval", hint="give a reset interval as well, such as 1 s")
+        schemes[index] = replace(schemes[index], quota=quota)
+        self.session.commit(schemes)
 
     def tune(self, attrs: Attrs) -> None:
         """Monitor with other attributes. Raises UsageError."""
@@ -179,7 +204,7 @@ class Watch:
         numbers = {pidfd.pid: target for target, pidfd in enumerate(self.session.pidfds) if pidfd is not VACANT}
         for one in self._wanted(scheme):
             found = self._explanations.take(one.name)
-            if found is not None:
+            if found is not None and (pid is None or pid in numbers):
                 part = found if pid is None else found.of(numbers[pid])
                 yield Explained(self.name, pid or 0, one.name, _lines(part, one))
 

@@ -10,6 +10,7 @@ from bench.discovery import discovery
 from bench.pages import aging, budget, compare, growth, kernel, pressure
 from bench.pages import cost as page_cost
 from bench.report import machine, table
+from bench.service import service
 
 _MEASUREMENTS = {
     "accuracy": accuracy.hot_cold,
@@ -22,6 +23,7 @@ _MEASUREMENTS = {
     "guard": guard.guard,
     "planning": engine.planning,
     "discovery": discovery,
+    "daemon": service,
     "ethp": ethp.ethp,
     "injection": injection.injection,
     "pages": compare.pages,

@@ -122,6 +122,8 @@ def _remarks(target: NamedStatus) -> Iterator[str]:
     status = target.status
     if status.paused:
         yield f"monitoring pauses: {printable(status.paused)}"
+    if target.busy_s:
+        yield f"a step goes on for {target.busy_s:.1f} s: figures are of before it"
     if target.nr_late:
         yield (
             f"{target.nr_late} of {target.nr_steps} steps began late, the longest took {target.longest_step_ms:.1f} ms"

@@ -54,3 +54,38 @@ def test_the_end_of_a_target_wakes_it_once() -> None:
     finally:
         os.close(pidfd)
         child.wait()
+
+
+def test_it_tells_what_is_ready_as_long_as_it_is() -> None:
+    """Until it is read, or nobody listens any more; also through waits that are too short to look in each."""
+    first, second = os.pipe(), os.pipe()
+    with Waiter([], lambda _: None) as waiter:
+        for pipe in (first, second):
+            waiter.listen(pipe[0])
+            waiter.listen(pipe[0])
+        assert waiter.ready(time.monotonic() + 0.03) == set()
+        os.write(first[1], b"x")
+        assert waiter.ready(time.monotonic() + 30) == {first[0]}
+        os.write(second[1], b"x")
+        assert waiter.ready(time.monotonic() + 30) == {first[0], second[0]}
+        os.read(first[0], 1)
+        limit = time.monotonic() + 10
+        while not (found := waiter.ready(time.monotonic() + 0.001)):
+            assert time.monotonic() < limit
+        assert found == {second[0]}
+        waiter.ignore(second[0])
+        waiter.ignore(second[0])
+        assert waiter.ready(time.monotonic() + 0.03) == set()
+    for fd in (*first, *second):
+        os.close(fd)
+
+
+def test_a_signal_ends_a_wait_for_what_is_ready() -> None:
+    """It reaches the caller, and is nothing that is ready."""
+    seen: list[signal.Signals] = []
+    with Waiter([], seen.append) as waiter:
+        signal.raise_signal(signal.SIGHUP)
+        begun = time.monotonic()
+        assert waiter.ready(begun + 30) == set()
+        assert time.monotonic() - begun < 20
+    assert seen == [signal.SIGHUP]

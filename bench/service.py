@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a daemon with many targets costs, and whether it keeps its time."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.lab import scale
+from bench.lab.children import start, stop
+from bench.report import Row
+from damosd.control.client import Client
+from damosd.control.decode import daemon_status
+from damosd.errors import DamosdError
+from damosd.linux import process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from damosd.report.daemon import NamedStatus
+
+_PROCESSES, _REGIONS, _SCHEMES = 200, 100, 20
+_MEMORY, _USED = 32 << 20, 4 << 20
+_GOAL = 15.0
+_NAME = "bench-crowd"
+_SETTLES_S = 15.0
+_PATIENCE_S = 60.0
+_INTERVALS = "sample_us: 50 ms, aggr_us: 1 s"
+_MONITORING = {
+    "regions": f"{{{{resolution: region, {_INTERVALS}, min_nr_regions: {{least}}, max_nr_regions: {{most}}}}}}",
+    "every page, within the usual overhead": "{{resolution: auto}}",
+}
+
+
+@contextmanager
+def _crowd(count: int) -> Iterator[None]:
+    """Let so many processes be there, each of which uses a part of its memory once a second."""
+    pids = []
+    try:
+        for _ in range(count):
+            pid = os.fork()
+            if not pid:
+                try:
+                    _use_memory()
+                finally:
+                    os._exit(0)
+            pids.append(pid)
+        time.sleep(5.0)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            os.waitpid(pid, 0)
+
+
+def _use_memory() -> None:
+    Path("/proc/self/comm").write_text(_NAME)
+    with mmap.mmap(-1, _MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+        memory.write(bytes(_MEMORY))
+        while True:
+            memory.seek(0)
+            memory.write(bytes(_USED))
+            time.sleep(1.0)
+
+
+def _configure(root: Path, monitoring: str) -> None:
+    folder = root / "etc/damosd"
+    (folder / "schemes.d").mkdir(mode=0o755, parents=True)
+    (folder / "damosd.yaml").write_text(f"monitoring: {monitoring}\ntargets: {{crowd: {{comm: {_NAME}}}}}\n")
+    patterns = [f"{{nr_accesses: {{min: {i} %, max: {i + 60} %}}, age: {{min: {i} s}}}}" for i in range(_SCHEMES)]
+    lines = [f"  - {{name: s{i}, action: stat, access_pattern: {one}}}" for i, one in enumerate(patterns)]
+    (folder / "schemes.d/schemes.yaml").write_text("\n".join(["schemes:", *lines]))
+
+
+def _crowd_of(client: Client) -> NamedStatus:
+    return daemon_status(client.call("status")).targets[0]
+
+
+def _monitored(socket: Path, count: int) -> Client:
+    """Return a client of the daemon once that many processes are monitored."""
+    limit = time.monotonic() + _PATIENCE_S
+    while True:
+        with suppress(DamosdError):
+            client = Client(socket)
+            if len(_crowd_of(client).status.targets) == count:
+                return client
+        if time.monotonic() > limit:
+            raise TimeoutError("not all processes were monitored in time")
+        time.sleep(0.5)
+
+
+def _measure(count: int, monitoring: str, seconds: float) -> tuple[float, NamedStatus]:
+    """Return what a daemon takes of one CPU, in percent, and what it tells at the end."""
+    with tempfile.TemporaryDirectory(prefix="damosd-bench-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        _configure(root, monitoring)
+        places: list[Any] = ["--root", root, "--state", root / "state", "--socket", root / "socket"]
+        daemon = start([sys.executable, "-m", "damosd", "daemon", *map(str, places)])
+        try:
+            with _monitored(root / "socket", count) as client:
+                time.sleep(scale.seconds(_SETTLES_S))
+                before, begun = process.cpu_ns(daemon.pid), time.monotonic()
+                time.sleep(seconds)
+                percent = (process.cpu_ns(daemon.pid) - before) / 1e7 / (time.monotonic() - begun)
+                return percent, _crowd_of(client)
+        finally:
+            stop(daemon)
+
+
+def service() -> list[Row]:
+    """Measure a daemon with 200 processes and 20 schemes on them."""
+    count, seconds = scale.count(_PROCESSES), scale.seconds(30.0)
+    rows = []
+    with _crowd(count):
+        for name, monitoring in _MONITORING.items():
+            filled = monitoring.format(least=count * _REGIONS * 9 // 10, most=count * _REGIONS)
+            percent, crowd = _measure(count, filled, seconds)
+            regions = sum(one.nr_regions for one in crowd.status.targets)
+            late = f"{crowd.nr_late} of {crowd.nr_steps} steps late, the longest {crowd.longest_step_ms:.0f} ms"
+            rows.append(
+                Row(
+                    f"a daemon, {count} processes, {regions // count} regions each, {_SCHEMES} schemes: {name}",
+                    f"{percent:.1f} % of one CPU; {late}",
+                    f"at most {_GOAL:g} %",
+                    percent <= _GOAL,
+                )
+            )
+    return rows

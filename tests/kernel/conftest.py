@@ -137,5 +137,5 @@ def shared_pages_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_clearing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing use clear_refs."""
-    monkeypatch.setattr(accessed_bit, "_age_shared", lambda _: None)
+    monkeypatch.setattr(accessed_bit, "_age_shared", lambda *_: None)
     monkeypatch.setattr(vaddr_pages.VaddrPages, "make_all_old", lambda *_: False)

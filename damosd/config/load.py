@@ -60,8 +60,11 @@ def load_files(paths: Sequence[Path], *, trusted: bool, main: Path | None = None
 
 def _in_child(function: Callable[[], _T], doing: str) -> _T:
     """Return what `function` returns, or raise the DamosdError that it raises."""
-    read_fd, write_fd = os.pipe()
-    child = os.fork()
+    try:
+        read_fd, write_fd = os.pipe()
+        child = os.fork()
+    except OSError as error:
+        raise DamosdError(f"{doing} takes a process of its own, which cannot be: {error.strerror}") from error
     if child == 0:
         _answer(function, write_fd)
     os.close(write_fd)

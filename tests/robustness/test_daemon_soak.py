@@ -7,18 +7,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from kernel.daemons import RunningDaemon
 from kernel.finding import Programs
 from kernel.programs import until
-
-if TYPE_CHECKING:
-    import subprocess
 
 A_SECOND = 20
 LIVE = 60
@@ -42,9 +40,9 @@ class Churn:
     """Programs that come and go, so many a second, and files that change: one in three is wrong."""
 
     def __init__(self, daemon: RunningDaemon, programs: Programs) -> None:
-        self.daemon, self.programs = daemon, programs
+        self.daemon = daemon
         self.sleep = programs.copy("sleep")
-        self.live: deque[subprocess.Popen[str]] = deque()
+        self.live: deque[subprocess.Popen[bytes]] = deque()
         self.born: dict[int, float] = {}
         self.reloads = self.refused = self.missed = 0
 
@@ -61,7 +59,7 @@ class Churn:
             time.sleep(max(begun + number / A_SECOND - time.monotonic(), 0))
 
     def _come_and_go(self) -> None:
-        process = self.programs.run(self.sleep, "600")
+        process = subprocess.Popen([self.sleep, "600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         self.live.append(process)
         self.born[process.pid] = time.monotonic()
         if len(self.live) > LIVE:
@@ -105,12 +103,13 @@ def test_nothing_grows_and_nobody_is_missed(tmp_path: Path, resolution: str, sec
     """Neither memory nor open files, and every process is monitored some seconds after its start at the latest."""
     tmp_path.chmod(0o755)
     sample = "10 ms" if resolution == "region" else "200 ms"
-    with Programs() as programs, RunningDaemon(tmp_path) as daemon:
+    with Programs() as programs, RunningDaemon(tmp_path) as daemon, ExitStack() as stack:
         daemon.write(MAIN.format(folder=programs.folder, resolution=resolution, sample=sample))
         daemon.schemes(SCHEMES.format(number=0))
         daemon.start()
         files = daemon.open_files()
         churn = Churn(daemon, programs)
+        stack.callback(churn.end)
         churn.go_on(seconds / 3)  # until all that is kept for the most there are at once is there
         assert daemon.process
         before = memory_kib(daemon.process.pid)

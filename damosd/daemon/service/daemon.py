@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -204,9 +204,13 @@ class Daemon:
         try:
             whole = plan(self._machinery.load())
             self._around.configure(whole.settings)
-            self._take_over(whole)
+            try:
+                self._take_over(whole)
+            except DamosdError:
+                with suppress(DamosdError):
+                    self._around.configure(self.plan.settings)
+                raise
         except DamosdError as error:
-            self._around.configure(self.plan.settings)
             problems = tuple(str(error).splitlines())
             self._log.warning("the configuration was not taken over, all goes on as before", problems=problems)
             before = self.configuration

@@ -56,12 +56,13 @@ class Worker:
         self._stopping = self._look_again = False
         self._begun = math.inf  # when the step under way has
         self._matches: dict[Pidfd, Match] = {}  # by the pidfd of discovery's: with one of our own
-        self._last: NamedStatus | None = None
+        self._last: NamedStatus
         self._next_limits = 0.0
         self._thread = threading.Thread(target=self._run, name=f"target {watch.name}", daemon=True)
 
     def start(self) -> None:
         """Begin."""
+        self._last = self._watch.status()
         self._thread.start()
 
     def change(self, gone: Sequence[Gone], appeared: Sequence[Match]) -> None:
@@ -113,15 +114,13 @@ class Worker:
 
     def status(self) -> NamedStatus:
         """Return the figures of this moment; while a step goes on for long, those of before it."""
-        if self._lock.acquire(timeout=_GLANCE_S if self._last else _PATIENCE_S):
-            try:
-                self._last = self._watch.status()
-            finally:
-                self._lock.release()
-            return self._last
-        if self._last is None:
-            raise BusyError(f"target {self.name!r} is busy with its first step")
-        return replace(self._last, busy_s=self.busy_s)
+        if not self._lock.acquire(timeout=_GLANCE_S):
+            return replace(self._last, busy_s=self.busy_s)
+        try:
+            self._last = self._watch.status()
+        finally:
+            self._lock.release()
+        return self._last
 
     def stop(self) -> list[str]:
         """End, with what was changed for good put back; return what failed of that."""

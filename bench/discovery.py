@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.lab import scale
 from bench.lab.children import start, stop
+from bench.lab.crowd import crowd
 from bench.report import Row
 from damosd.config.settings import DISCOVERY_US
 from damosd.daemon.discovery.discovery import Discovery
@@ -22,7 +20,7 @@ from damosd.targets.selection import Selection, Target
 from damosd.targets.selector import All, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from damosd.targets.selector import Selector
 
@@ -32,29 +30,6 @@ _APART_S = 0.5
 """Between scans: time enough for others to use the CPU's caches, and less than would be needed to wait for."""
 _GOAL = 0.5
 _NAME = "bench-target"
-
-
-@contextmanager
-def _crowd(others: int, matched: int) -> Iterator[None]:
-    """Let so many processes be there that do nothing, some of them by the name of targets, until left."""
-    pids = []
-    try:
-        for index in range(others + matched):
-            pid = os.fork()
-            if not pid:
-                try:
-                    Path("/proc/self/comm").write_text(_NAME if index < matched else "bench-other")
-                    signal.pause()
-                finally:
-                    os._exit(0)
-            pids.append(pid)
-        time.sleep(1.0)
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        for pid in pids:
-            os.waitpid(pid, 0)
 
 
 def _selectors() -> Mapping[str, Selector]:
@@ -122,7 +97,8 @@ def discovery() -> list[Row]:
     rows = []
     interval_ms = DISCOVERY_US / 1e3
     listens = proc_connector.probe().works
-    with _crowd(others, _MATCHED):
+    with crowd("bench-other", others), crowd(_NAME, _MATCHED):
+        time.sleep(1.0)
         for name, selector in _selectors().items():
             for events in (False, True) if listens else (False,):
                 selection = Selection((Target("bench", selector),))

@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import mmap
-import os
-import signal
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.lab import scale
 from bench.lab.children import start, stop
+from bench.lab.crowd import crowd
 from bench.report import Row
 from damosd.control.client import Client
 from damosd.control.decode import daemon_status
@@ -22,8 +21,6 @@ from damosd.errors import DamosdError
 from damosd.linux import process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from damosd.report.daemon import NamedStatus
 
 _PROCESSES, _REGIONS, _SCHEMES = 200, 100, 20
@@ -39,30 +36,7 @@ _MONITORING = {
 }
 
 
-@contextmanager
-def _crowd(count: int) -> Iterator[None]:
-    """Let so many processes be there, each of which uses a part of its memory once a second."""
-    pids = []
-    try:
-        for _ in range(count):
-            pid = os.fork()
-            if not pid:
-                try:
-                    _use_memory()
-                finally:
-                    os._exit(0)
-            pids.append(pid)
-        time.sleep(5.0)
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        for pid in pids:
-            os.waitpid(pid, 0)
-
-
 def _use_memory() -> None:
-    Path("/proc/self/comm").write_text(_NAME)
     with mmap.mmap(-1, _MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory.madvise(mmap.MADV_NOHUGEPAGE)
         memory.write(bytes(_MEMORY))
@@ -121,12 +95,13 @@ def service() -> list[Row]:
     """Measure a daemon with 200 processes and 20 schemes on them."""
     count, seconds = scale.count(_PROCESSES), scale.seconds(30.0)
     rows = []
-    with _crowd(count):
+    with crowd(_NAME, count, _use_memory):
+        time.sleep(5.0)
         for name, monitoring in _MONITORING.items():
             filled = monitoring.format(least=count * _REGIONS * 9 // 10, most=count * _REGIONS)
-            percent, crowd = _measure(count, filled, seconds)
-            regions = sum(one.nr_regions for one in crowd.status.targets)
-            late = f"{crowd.nr_late} of {crowd.nr_steps} steps late, the longest {crowd.longest_step_ms:.0f} ms"
+            percent, told = _measure(count, filled, seconds)
+            regions = sum(one.nr_regions for one in told.status.targets)
+            late = f"{told.nr_late} of {told.nr_steps} steps late, the longest {told.longest_step_ms:.0f} ms"
             rows.append(
                 Row(
                     f"a daemon, {count} processes, {regions // count} regions each, {_SCHEMES} schemes: {name}",

@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
     import structlog  # noqa: PLC0415  # these take most of the start-up time
 
     from damosd import __version__  # noqa: PLC0415  # not for --help
-    from damosd.cli.guarding import tell_change  # noqa: PLC0415  # loads numpy
+    from damosd.cli.guarding import tell_change, warn  # noqa: PLC0415  # loads numpy
     from damosd.cli.logs import configure  # noqa: PLC0415  # loads structlog
     from damosd.config.found import find_configuration  # noqa: PLC0415  # not for --help
     from damosd.control.server import Server  # noqa: PLC0415  # not for --help
@@ -77,7 +77,8 @@ def main(args: argparse.Namespace) -> int:
         load=partial(find_configuration, args.root),
         around=around,
         state=state,
-        on_guard=partial(tell_change, log),
+        on_guard=lambda target, scheme, status: tell_change(log.bind(target=target), scheme, status),
+        warn=lambda schemes, dry_run: warn(log, schemes, dry_run=dry_run),
     )
     daemon = Daemon(machinery, __version__)
     with Server(args.socket, Commands(daemon), _access(daemon.plan.settings), hooks=_hooks(log)) as server:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`damosd run`: what schemes' guards do, and what they cannot, as log lines."""
+"""What schemes cannot do from the start, and what their guards do, as log lines of `damosd run` and `damosd daemon`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,39 @@ from damosd.daemon.metrics import check
 from damosd.damos.backoff import GuardStatus, Phase
 from damosd.damos.guard import LIFTED
 from damosd.damos.metrics import MetricUnavailableError
+from damosd.damos.scheme import Action
+from damosd.linux import swap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from damosd.damos.scheme import Scheme
 
 
-def tell_unwatched(log: Any, schemes: Iterable[Scheme]) -> None:
+def warn(log: Any, schemes: Sequence[Scheme], *, dry_run: bool) -> None:
+    """Say beforehand when a scheme cannot do what it is for, or its guard not watch what it should."""
+    for scheme in schemes:
+        for goal in scheme.quota.goals:
+            try:
+                check(goal)
+            except MetricUnavailableError as error:
+                log.warning(
+                    "a goal cannot be read, its scheme waits until it can",
+                    scheme=scheme.name,
+                    reason=str(error),
+                    hint=error.hint,
+                )
+    if dry_run:
+        return
+    if any(scheme.action is Action.PAGEOUT for scheme in schemes) and not swap.free_bytes():
+        log.warning(
+            "no swap is free: pageout can only drop pages of files, anonymous memory stays",
+            hint="make swap, for example with zram: zramctl, mkswap, swapon",
+        )
+    _tell_unwatched(log, schemes)
+
+
+def _tell_unwatched(log: Any, schemes: Iterable[Scheme]) -> None:
     """Say beforehand which limits cannot be watched here. Only a cgroup was asked for; the rest are defaults."""
     for scheme in schemes:
         guard = scheme.guarded_by

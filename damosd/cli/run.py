@@ -119,7 +119,7 @@ def main(args: argparse.Namespace) -> int:
     import structlog  # noqa: PLC0415  # these take most of the start-up time
 
     from damosd.cli.explainer import Explainer  # noqa: PLC0415  # loads numpy
-    from damosd.cli.guarding import tell_change, tell_unwatched  # noqa: PLC0415  # loads numpy
+    from damosd.cli.guarding import tell_change, warn  # noqa: PLC0415  # loads numpy
     from damosd.cli.logs import configure  # noqa: PLC0415  # loads structlog
     from damosd.core.attrs import Resolution  # noqa: PLC0415  # not for --help
     from damosd.daemon.journal import Journal, default_folder  # noqa: PLC0415  # not for --help
@@ -152,9 +152,7 @@ def main(args: argparse.Namespace) -> int:
                 on_resolution=lambda resolution, why: log.info("resolution", now=str(resolution), reason=why),
             ),
         )
-        _warn(log, schemes, dry_run=args.dry_run)
-        if not args.dry_run:
-            tell_unwatched(log, schemes)
+        warn(log, schemes, dry_run=args.dry_run)
         log.info("monitoring", pids=pids, schemes=[scheme.name for scheme in schemes], dry_run=args.dry_run)
         show = _sink(args, stack)
 
@@ -290,31 +288,6 @@ def _targets(args: argparse.Namespace) -> tuple[list[int], subprocess.Popen[byte
         return called(args.comm), None
     refuse_ourselves(args.pid)
     return list(dict.fromkeys(args.pid)), None
-
-
-def _warn(log: Any, schemes: list[Scheme], *, dry_run: bool) -> None:
-    """Say beforehand when a scheme cannot do what it is for."""
-    from damosd.daemon.metrics import check  # noqa: PLC0415  # not for --help
-    from damosd.damos.metrics import MetricUnavailableError  # noqa: PLC0415  # not for --help
-    from damosd.damos.scheme import Action  # noqa: PLC0415  # not for --help
-    from damosd.linux import swap  # noqa: PLC0415  # loads numpy
-
-    for scheme in schemes:
-        for goal in scheme.quota.goals:
-            try:
-                check(goal)
-            except MetricUnavailableError as error:
-                log.warning(
-                    "a goal cannot be read, its scheme waits until it can",
-                    scheme=scheme.name,
-                    reason=str(error),
-                    hint=error.hint,
-                )
-    if not dry_run and any(scheme.action is Action.PAGEOUT for scheme in schemes) and not swap.free_bytes():
-        log.warning(
-            "no swap is free: pageout can only drop pages of files, anonymous memory stays",
-            hint="make swap, for example with zram: zramctl, mkswap, swapon",
-        )
 
 
 def _sink(args: argparse.Namespace, stack: ExitStack) -> Callable[[Status], None]:

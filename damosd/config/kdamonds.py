@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from damosd.config import written
 from damosd.config.base import Fault, Model, refuse, text
 from damosd.config.models import SchemeModel
-from damosd.config.words import BASIS_POINTS, Bool, Count, SizeBytes, TimeMs, TimeUs, parse_rate
+from damosd.config.words import BasisPoints, Bool, Count, SizeBytes, TimeMs, TimeUs
 from damosd.core.attrs import Attrs
 from damosd.core.intervals import IntervalsGoal
 from damosd.errors import UsageError
@@ -34,14 +34,10 @@ def _ops(word: str) -> str:
     return word
 
 
-_parse_bp = text(lambda word: parse_rate(word, BASIS_POINTS), "'4 %'")
-_BasisPoints = Annotated[int, BeforeValidator(_parse_bp), written.PARTS]
-
-
 class IntervalsGoalModel(Model):
     """How to tune the intervals; not at all with `aggrs` 0."""
 
-    access_bp: _BasisPoints = 0
+    access_bp: BasisPoints = 0
     aggrs: Count = 0
     min_sample_us: TimeUs = 0
     max_sample_us: TimeUs = 0

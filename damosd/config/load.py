@@ -62,7 +62,12 @@ def _in_child(function: Callable[[], _T], doing: str) -> _T:
     """Return what `function` returns, or raise the DamosdError that it raises."""
     try:
         read_fd, write_fd = os.pipe()
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError:
+            os.close(read_fd)
+            os.close(write_fd)
+            raise
     except OSError as error:
         raise DamosdError(f"{doing} takes a process of its own, which cannot be: {error.strerror}") from error
     if child == 0:

@@ -39,7 +39,8 @@ def merge(files: Iterable[SchemeFile], target_names: Collection[str] | None = No
 
     A second scheme of a name is a problem, unless it says that it overrides the first, whose place it then takes as a
     whole: nothing of the first is left. So is a second target of a name. With `target_names`, those of the main file, a
-    scheme for a target that is neither there nor in `files` is a problem as well.
+    target that has one of these names, and a scheme for a target that is neither there nor in `files`, are problems as
+    well.
     """
     files = list(files)
     entries: dict[str, Entry] = {}
@@ -66,6 +67,9 @@ def merge(files: Iterable[SchemeFile], target_names: Collection[str] | None = No
         for target in file.targets:
             if target.name in targets:
                 message = f"the target name {target.name!r} is taken by {targets[target.name].origin}: rename a file"
+                problems.append(_at(target.origin, message))
+            elif target.name in (target_names or ()):
+                message = f"the main file has a target {target.name!r} as well: rename one of them"
                 problems.append(_at(target.origin, message))
             targets.setdefault(target.name, target)
     if target_names is not None:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, model_validator
 from damosd.config import written
 from damosd.config.base import Fault, Model, refuse, text
 from damosd.config.settings import Monitoring
-from damosd.config.words import BASIS_POINTS, Count, TimeUs, choice, parse_rate
+from damosd.config.words import BasisPoints, Count, TimeUs, choice
 from damosd.core.attrs import MAX_PAGE_SAMPLES, Attrs, Resolution
 from damosd.core.intervals import IntervalsGoal
 from damosd.core.overhead import TOTAL_CPU, Overhead
@@ -40,8 +40,6 @@ def _positive_part(word: str) -> float:
 
 _PartOfOne = Annotated[float, BeforeValidator(text(_part_of_one, "'1 %'")), written.PARTS]
 _PositivePart = Annotated[float, BeforeValidator(text(_positive_part, "'5 %'")), written.PARTS]
-_parse_bp = text(lambda word: parse_rate(word, BASIS_POINTS), "'4 %'")
-_BasisPoints = Annotated[int, BeforeValidator(_parse_bp), written.PARTS]
 
 
 class OverheadModel(Model):
@@ -59,7 +57,7 @@ class OverheadModel(Model):
 class IntervalsGoalModel(Model):
     """How the intervals of regions are tuned. Keys that are not there are as the kernel's documentation recommends."""
 
-    access_bp: _BasisPoints = IntervalsGoal().access_bp
+    access_bp: BasisPoints = IntervalsGoal().access_bp
     aggrs: Count = IntervalsGoal().aggrs
     min_sample_us: TimeUs = IntervalsGoal().min_sample_us
     max_sample_us: TimeUs = IntervalsGoal().max_sample_us

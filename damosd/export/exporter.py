@@ -36,9 +36,14 @@ class Exporter:
         """The port that is listened on; None where none is."""
         return self._server.port if self._server else None
 
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anybody to export to."""
+        return bool(self._server or self._textfile)
+
     def update(self, status: DaemonStatus) -> None:
         """Export these figures from now on. Without anybody to export them to, nothing is done."""
-        if self._server or self._textfile:
+        if self.wanted:
             self._figures.take(status)
 
     def change(self, settings: MetricsSettings) -> None:

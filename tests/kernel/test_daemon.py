@@ -230,6 +230,17 @@ def test_schemes_are_for_targets(daemon: RunningDaemon, programs: Programs) -> N
     assert "'far'" in refusal
 
 
+def test_what_cannot_work_is_told_beforehand(daemon: RunningDaemon) -> None:
+    """As by `damosd run`; not in a dry run, which changes nothing."""
+    daemon.write(VICTIMS)
+    daemon.schemes(PAGEOUT)
+    daemon.start()
+    assert daemon.log.count("no swap is free") == 1
+    daemon.write(f"{VICTIMS}dry_run: yes\n")
+    assert daemon.run("reload").returncode == 0
+    assert daemon.log.count("no swap is free") == 1
+
+
 def test_what_it_can_be_told(daemon: RunningDaemon, programs: Programs) -> None:
     """Each subcommand changes what it says, and only that."""
     daemon.write(MAIN.format(folder=programs.folder))

@@ -101,7 +101,7 @@ class Commands:
             raise UsageError("no attribute is given", hint=f"give some of {', '.join(given)}")
         for worker in self._workers(target, None):
             with worker.held() as watch:
-                watch.tune(replace(watch.session.attrs, **changes))
+                watch.session.tune(replace(watch.session.attrs, **changes))
 
     def pause(self, target: str | None) -> None:
         """Stop monitoring, and with it all schemes, for a target or all."""

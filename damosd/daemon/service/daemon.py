@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from damosd.daemon.discovery.discovery import SETTLE_S, Discovery
@@ -24,7 +25,6 @@ from damosd.report.daemon import ConfigurationStatus, DaemonStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from damosd.config.found import Configuration
     from damosd.core.attrs import Resolution
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from damosd.daemon.service.plan import Planned
     from damosd.daemon.service.surroundings import Surroundings
     from damosd.damos.backoff import GuardStatus
+    from damosd.damos.scheme import Scheme
 
 _IDLE_S = 1.0
 """How long to sleep at most: something may have to be told meanwhile."""
@@ -56,13 +57,15 @@ class Channel(Protocol):
 class Machinery:
     """What the daemon is run with: how to `load` the configuration, whom to tell, and where to keep its `state`.
 
-    `on_guard` is given a scheme's name and its guard's status when that changes.
+    `on_guard` is given the names of a target and a scheme, and its guard's status when that changes; `warn` what cannot
+    work from the start of schemes that are going to run, and whether in a dry run.
     """
 
     load: Callable[[], Configuration]
     around: Surroundings
     state: Path
-    on_guard: Callable[[str, GuardStatus], None]
+    on_guard: Callable[[str, str, GuardStatus], None]
+    warn: Callable[[Sequence[Scheme], bool], None]
 
 
 class Daemon:
@@ -80,7 +83,7 @@ class Daemon:
         self._last, self._last_cpu = self._begun, self._begun_cpu
         self._reason = ""
         self._reload_wanted = False
-        self._doubts: set[tuple[int, str]] = set()
+        self._doubts: set[int] = set()
         self._failure: BaseException | None = None
         self.workers: dict[str, Worker] = {}
         self.plan = plan(machinery.load())
@@ -95,7 +98,7 @@ class Daemon:
         settings = whole.settings
         lasting = Lasting(self._machinery.state, settings.keep_changes, settings.unprotected)
         hooks = Hooks(
-            on_guard=self._machinery.on_guard,
+            on_guard=partial(self._machinery.on_guard, planned.name),
             on_limited=partial(self._tell_limits, planned.name),
             on_resolution=partial(self._tell_resolution, planned.name),
             on_outcome=partial(self._around.did, planned.name),
@@ -118,6 +121,7 @@ class Daemon:
             self._log.warning("configuration", warning=warning)
         for refusal in whole.refusals:
             self._log.warning("not all that the configuration says can be done", what=refusal)
+        self._machinery.warn(whole.schemes, whole.settings.dry_run)
         names = [one.name for one in whole.planned]
         if names:
             self._log.info("configured", targets=names, schemes=[scheme.name for scheme in whole.schemes])
@@ -137,7 +141,7 @@ class Daemon:
                 waiter.listen(channel.fd)
             for worker in self.workers.values():
                 worker.start()
-            self._around.notifier.ready("")
+            self._around.ready(self.status())
             try:
                 while not self._reason:
                     self._round(waiter, channels)
@@ -180,7 +184,8 @@ class Daemon:
         """Begin with processes that have appeared, and let go of those that are gone."""
         for doubt in changes.doubts:
             self._log.warning("it cannot be told whether a process is a target", pid=doubt.pid, reason=doubt.reason)
-            self._doubts.add((doubt.pid, doubt.comm))
+        known = self._doubts | {doubt.pid for doubt in changes.doubts}
+        self._doubts = {pid for pid in known if Path(f"/proc/{pid}").exists()}
         for one in changes.gone:
             if one.match.target in self.workers:
                 self._log.info(
@@ -223,19 +228,22 @@ class Daemon:
             )
         else:
             self.configuration = self._loaded(whole)
-        self._around.notifier.ready("")
+        self._around.ready(self.status())
         return self.configuration
 
     def _take_over(self, whole: Plan) -> None:
         """Go on by another plan; all or nothing. Targets and schemes that stay keep what is known of them."""
         with ExitStack() as stack:
             kept = self._kept(whole, stack)
-            fresh = {one.name: self._worker(one, whole) for one in whole.planned if one.name not in kept}
+            fresh: dict[str, Worker] = {}
             done: list[tuple[Watch, Planned]] = []
             failures: list[str] = []
             try:
                 for one in whole.planned:
-                    if watch := kept.get(one.name):
+                    watch = kept.get(one.name)
+                    if watch is None:
+                        fresh[one.name] = self._worker(one, whole)
+                    else:
                         before = watch.planned
                         failures += watch.commit(one)
                         done.append((watch, before))

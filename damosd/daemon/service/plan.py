@@ -76,13 +76,7 @@ def plan(configuration: Configuration) -> Plan:
 
 
 def _with_pid_targets(settings: Settings, found: tuple[PidTarget, ...]) -> Settings:
-    """Return the settings with the targets of damo's files as well. Raises ConfigError for a name that is taken."""
-    taken = {target.name for target in settings.selection.targets}
-    for one in found:
-        if one.name in taken:
-            raise ConfigError(
-                f"{one.origin}: the main file has a target {one.name!r} as well", hint="rename one of them"
-            )
+    """Return the settings with the targets of damo's files as well."""
     targets = tuple(Target(one.name, Any(tuple(map(Pid, one.pids)))) for one in found)
     monitoring = {
         one.name: Monitoring(one.attrs, Resolution.REGION, intervals_goal=one.intervals_goal) for one in found

@@ -40,7 +40,6 @@ class Surroundings:
         self.on_settings = on_settings
         self._limit = limit
         self._exporter = Exporter(MetricsSettings(), self._tell_failure)
-        self._exports = False
         self._decisions = Decisions(log)
         self._deciding = threading.Lock()
         self._dry_run = False
@@ -52,7 +51,6 @@ class Surroundings:
         All or nothing: raises UnavailableError or PrivilegeError, and then nothing has changed.
         """
         self._exporter.change(settings.metrics)
-        self._exports = settings.metrics.listen is not None or settings.metrics.textfile is not None
         self._next_figures = 0.0
         if settings.dry_run != self._dry_run:
             self._dry_run = settings.dry_run
@@ -61,6 +59,10 @@ class Surroundings:
                 self._decisions = Decisions(self.log, dry_run=settings.dry_run)
         if self.on_settings:
             self.on_settings(settings)
+
+    def ready(self, figures: DaemonStatus) -> None:
+        """Tell that the daemon works, after its start or after the configuration was read again."""
+        self.notifier.ready(_line(figures))
 
     def did(self, target: str, pid: int, scheme: Scheme, outcome: Outcome) -> None:
         """Tell what a scheme has done to a process; see `Decisions`. Any thread may call it."""
@@ -77,7 +79,7 @@ class Surroundings:
         with self._deciding:
             self._decisions.tell()
         self._limit.tell(self.log)
-        if now >= self._next_figures and (self._exports or self.notifier.listened_to):
+        if now >= self._next_figures and (self._exporter.wanted or self.notifier.listened_to):
             self._next_figures = now + _FIGURES_S
             figures = status()
             self._exporter.update(figures)

@@ -20,7 +20,6 @@ from damosd.report.explanation import explain_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from damosd.core.attrs import Attrs
     from damosd.core.snapshot import Snapshot
     from damosd.daemon.discovery.changes import Gone, Match
     from damosd.daemon.service.plan import Planned
@@ -158,10 +157,6 @@ class Watch:
         schemes[index] = replace(schemes[index], quota=quota)
         self.session.commit(schemes)
 
-    def tune(self, attrs: Attrs) -> None:
-        """Monitor with other attributes. Raises UsageError."""
-        self.session.tune(attrs)
-
     def status(self) -> NamedStatus:
         """Return the figures of this moment."""
         steps = self.session.steps
@@ -210,10 +205,6 @@ class Watch:
 
     def _wanted(self, scheme: str | None) -> Sequence[Scheme]:
         return [one for one in self.session.engine.schemes if scheme in (None, one.name)]
-
-    def has(self, pid: int) -> bool:
-        """Tell whether a process is one of them."""
-        return any(pidfd.pid == pid for pidfd in self._comms)
 
 
 def _lines(explanation: Explanation, scheme: Scheme) -> tuple[str, ...]:

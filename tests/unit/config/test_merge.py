@@ -86,6 +86,12 @@ def test_targets_of_kdamonds_files_are_known(merged: Merge) -> None:
     assert problem.message == "there is no target 'web'; the targets are: 1, db"
 
 
+def test_a_target_of_the_main_file_s_name_is_a_problem(merged: Merge) -> None:
+    """It would be monitored as two things at once."""
+    (problem,) = merged(KDAMONDS % "a", target_names=["1"]).problems
+    assert problem.message == "the main file has a target '1' as well: rename one of them"
+
+
 def test_a_second_target_of_a_name_is_a_problem(tmp_path: Path) -> None:
     """Two kdamonds files of one stem would mean each other's processes."""
     for number, ending in enumerate(("json", "yaml")):

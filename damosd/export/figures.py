@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from damosd.report.daemon import DaemonStatus
 
 STALE_S = 30.0
-"""A daemon that has told nothing for so long is stuck: it tells something every second."""
+"""A daemon that has told nothing for so long is stuck: it tells something every few seconds."""
 
 
 class Figures:

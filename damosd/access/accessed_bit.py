@@ -37,6 +37,8 @@ SHARED_AGING_CPU = 0.0005
 """How much of one CPU the aging of shared pages may take, per target; see `fair_share`."""
 _MANY = 10
 _COLD = int(Advice.COLD)  # to look it up in the enum takes longer than to use it
+_NEW_PAGES = 64
+"""After so many new pages the first is on an LRU list: the kernel puts them there 31 at a time, before 6.11 15."""
 
 
 NOWHERE = Space(VACANT, 0, 0, 0, 0)
@@ -233,7 +235,7 @@ class AccessedBit:
             mapping = np.searchsorted(ranges[:, 0], vectors[failed, 0], side="right") - 1
             target.refused = np.unique(np.concatenate((target.refused, ranges[mapping[mapping >= 0]])), axis=0)
         samples = slice(self._offsets[index], self._offsets[index + 1])
-        addresses = self._addresses[self._request.checked :][samples]  # of the round that has just begun
+        addresses = self._addresses[self._request.prepared - self._count :][samples]  # of the round that has just begun
         young = (self._tables.results[samples] & ACCESSED) != 0
         self._states[samples, UNSEEN] |= young & inside(addresses, target.refused)
 
@@ -258,8 +260,9 @@ def _age_shared(target: _Target, nr_targets: int) -> None:
 def probe() -> Feature:
     """Make a page of our own old, and see that it stays old until it is touched and is young then."""
     name = "accessed bit (BPF)"
-    with mmap.mmap(-1, PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
-        view = np.frombuffer(page, np.uint8)
+    with mmap.mmap(-1, _NEW_PAGES * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
+        view = np.frombuffer(pages, np.uint8)
+        view[::PAGE] = 1
         address = np.array([[view.ctypes.data]], np.int64)
         del view
         try:
@@ -271,10 +274,10 @@ def probe() -> Feature:
                 check = AccessedBit(tables, [me])
                 outcomes = []
                 for touch in (False, True):
-                    page[0] = 1
+                    pages[0] = 1
                     check.begin(np.array([0, 1]), address)
                     if touch:
-                        page[0] = 1
+                        pages[0] = 1
                     check.finish()
                     outcomes.append(bool(check.take_counts()[0][0]))
         except OSError as error:

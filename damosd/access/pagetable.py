@@ -63,7 +63,6 @@ class Request(Structure):
         ("nr_segments", c_uint32),
         ("check", c_uint32),
         ("prepare", c_uint32),
-        ("checked", c_uint32),
         ("prepared", c_uint32),
         ("nr_samples", c_uint32),
         ("above", c_uint32),
@@ -74,7 +73,7 @@ class Request(Structure):
     )
 
 
-_ANSWER = Struct("=IIIQ")
+_ANSWER = Struct("@IIIQ")
 
 
 class _Search(Structure):
@@ -90,7 +89,7 @@ class _Search(Structure):
 _SEGMENT = np.dtype(
     [(name, np.uint64) for name in ("task", "start_boottime", "exec_id")]
     + [(name, np.uint32) for name in ("tgid", "count", "status", "nr_vectors")]
-    + [("bytes", np.uint64), ("nr_shared", np.uint32), ("unused", np.uint32)]
+    + [("bytes", np.uint64), ("nr_shared", np.uint32), ("round", np.uint32), ("switches", np.uint64)]
 )
 _IDENTITY = ("task", "start_boottime", "exec_id", "tgid")
 _STATE = np.dtype((np.uint32, (4,)))

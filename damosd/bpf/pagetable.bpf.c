@@ -29,8 +29,18 @@ char LICENSE[] SEC("license") = "GPL";
 typedef struct {
 	int counter;
 } atomic_t;
+struct list_head {
+	struct list_head *next;
+};
 struct mm_struct {
 	void *pgd;
+	atomic_t mm_users;
+};
+struct signal_struct {
+	int nr_threads;
+	struct list_head thread_head;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
 };
 struct vm_struct {
 	struct page **pages;
@@ -39,7 +49,12 @@ struct task_struct {
 	int tgid;
 	__u64 start_boottime;
 	__u64 self_exec_id;
+	int on_cpu;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
 	struct mm_struct *mm;
+	struct signal_struct *signal;
+	struct list_head thread_node;
 	struct vm_struct *stack_vm_area;
 };
 struct page {
@@ -96,10 +111,9 @@ struct layout {
 struct request {
 	struct layout layout;
 	__u32 nr_segments;
-	__u32 check; /* count the accessed ones among the pages from `checked` on */
+	__u32 check; /* count the accessed ones among the pages that each segment has prepared last */
 	__u32 prepare; /* list the accessed ones among the pages from `prepared` on */
-	__u32 checked; /* positions in `addresses`; each run moves both on by one round */
-	__u32 prepared;
+	__u32 prepared; /* position in `addresses`; each run moves it on by one round */
 	__u32 nr_samples; /* in a round */
 	__u32 above; /* the level that points to the directories wanted; one more than there are for the top */
 
@@ -122,7 +136,8 @@ struct segment {
 	__u32 nr_vectors;
 	__u64 bytes; /* in these vectors */
 	__u32 nr_shared;
-	__u32 unused;
+	__u32 round; /* position in `addresses` of the pages prepared last */
+	__u64 switches; /* what `count_switches` said then */
 };
 
 /* One sample's outcome over the rounds. */
@@ -313,6 +328,7 @@ struct visit {
 	struct path path;
 	__u64 last_start; /* of the vector before: neighbouring regions may sample one huge page */
 	__u32 first; /* sample of this segment */
+	__u32 round; /* where in `addresses` the pages are that it prepared last */
 	__u32 next; /* first sample of the next segment */
 	__u32 nr_failed;
 	__u32 nr_vectors;
@@ -386,7 +402,7 @@ static __always_inline void prepare_one(struct visit *v, __u32 sample, struct st
 static long probe_one(__u32 i, struct visit *v)
 {
 	const struct request *r = v->request;
-	__u32 sample = v->first + i, k = r->checked + sample;
+	__u32 sample = v->first + i, k = v->round + sample;
 	struct state *state = bpf_map_lookup_elem(&states, &sample);
 
 	if (!state)
@@ -405,6 +421,75 @@ static long probe_one(__u32 i, struct visit *v)
 	if (r->prepare)
 		prepare_one(v, sample, state);
 	return 0;
+}
+
+/* What has not run has accessed nothing: the pages stay prepared. */
+static long skip_one(__u32 i, struct visit *v)
+{
+	__u32 sample = v->first + i;
+	struct state *state = bpf_map_lookup_elem(&states, &sample);
+
+	if (!state)
+		return 1;
+	if (state->unseen)
+		state->nr_unobserved++;
+	return 0;
+}
+
+/* The threads of a process that use its address space. */
+struct threads {
+	__u64 mm;
+	__u64 head; /* of the list; the threads' nodes follow */
+	__u64 node;
+	__u64 switches;
+	__u32 nr_users;
+	bool running;
+};
+
+static long visit_thread(__u32 i, struct threads *threads)
+{
+	struct task_struct *task = 0;
+
+	if (threads->node == threads->head)
+		return 1;
+	task = (void *)(threads->node - bpf_core_field_offset(task->thread_node));
+	if (BPF_CORE_READ(task, on_cpu)) {
+		threads->running = true;
+		return 1;
+	}
+	threads->switches += BPF_CORE_READ(task, nvcsw) + BPF_CORE_READ(task, nivcsw);
+	threads->nr_users += (__u64)BPF_CORE_READ(task, mm) == threads->mm;
+	threads->node = (__u64)BPF_CORE_READ(task, thread_node.next);
+	return 0;
+}
+
+/*
+ * How often threads of this process, those that have ended too, were taken off a CPU; 0 when it cannot be told, or one
+ * may be running. While it stays the same nobody has used the address space: no thread has, and there is no other user.
+ */
+static __always_inline __u64 count_switches(__u64 process, __u32 nr_samples)
+{
+	struct task_struct *task = (void *)process;
+	struct signal_struct *signal;
+	struct mm_struct *mm;
+	struct threads threads = {};
+	__u32 nr_threads;
+
+	if (!bpf_core_field_exists(task->on_cpu))
+		return 0;
+	signal = BPF_CORE_READ(task, signal);
+	nr_threads = BPF_CORE_READ(signal, nr_threads);
+	if (2 * nr_threads > nr_samples)
+		return 0; /* to ask all of them would cost more than it saves */
+	mm = BPF_CORE_READ(task, mm);
+	threads.mm = (__u64)mm;
+	threads.head = (__u64)signal + bpf_core_field_offset(signal->thread_head);
+	threads.node = (__u64)BPF_CORE_READ(signal, thread_head.next);
+	threads.switches = BPF_CORE_READ(signal, nvcsw) + BPF_CORE_READ(signal, nivcsw);
+	bpf_loop(nr_threads + 1, visit_thread, &threads, 0);
+	if (threads.running || threads.node != threads.head || BPF_CORE_READ(mm, mm_users.counter) != threads.nr_users)
+		return 0;
+	return threads.switches + 1;
 }
 
 static __always_inline long copy_to(struct table *copy, __u64 *result, __u64 table, __u32 above)
@@ -470,6 +555,7 @@ static __always_inline bool enter(__u32 i, struct visit *v)
 	else
 		s->status = SEGMENT_OK;
 	if (s->status != SEGMENT_OK) {
+		s->switches = 0;
 		v->nr_failed++;
 		return false;
 	}
@@ -481,15 +567,22 @@ static __always_inline bool enter(__u32 i, struct visit *v)
 static long probe_segment(__u32 i, struct visit *v)
 {
 	__u32 vectors_before = v->nr_vectors, shared_before = v->nr_shared;
-	__u64 bytes_before = v->bytes;
-	struct segment *s;
+	__u64 bytes_before = v->bytes, switches;
+	struct segment *s = bpf_map_lookup_elem(&segments, &i);
 
-	if (!enter(i, v))
+	if (!s || !enter(i, v))
 		return 0;
-	bpf_loop(v->next - v->first, probe_one, v, 0);
-	s = bpf_map_lookup_elem(&segments, &i);
-	if (!s)
-		return 1;
+	switches = count_switches(s->task, s->count);
+	if (v->request->check && switches && switches == s->switches) {
+		bpf_loop(s->count, skip_one, v, 0);
+		return 0;
+	}
+	v->round = s->round;
+	bpf_loop(s->count, probe_one, v, 0);
+	if (v->request->prepare) {
+		s->switches = switches;
+		s->round = v->request->prepared;
+	}
 	s->nr_vectors = v->nr_vectors - vectors_before;
 	s->bytes = v->bytes - bytes_before;
 	s->nr_shared = v->nr_shared - shared_before;
@@ -523,7 +616,6 @@ int probe(struct request *r)
 	r->nr_vectors = v.nr_vectors;
 	r->nr_shared = v.nr_shared;
 	r->bytes = v.bytes;
-	r->checked = request.prepared;
 	r->prepared = request.prepared + request.nr_samples;
 	return 0;
 }

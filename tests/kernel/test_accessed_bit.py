@@ -18,6 +18,7 @@ import pytest
 from damosd.access import accessed_bit
 from damosd.linux import clear_refs, madvise
 from kernel import truth
+from kernel.programs import Program, built, sleeps_in, until
 from kernel.rounds import nothing
 from kernel.victims import HUGE, MIB, PAGE
 
@@ -104,6 +105,39 @@ def test_rounds_follow_each_other(victim: Victim, rounds_on: Callable[..., Round
     assert nearly_all(accessed, 2)
     assert not unobserved.any()
     assert not np.any(rounds.check.take_counts())
+
+
+def test_the_pages_of_who_sleeps_stay_prepared(
+    victim: Victim, rounds_on: Callable[..., Rounds], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it has run: its next round has the pages of the first one, and nothing is asked of the kernel meanwhile."""
+    area = victim.written(2 * MIB)
+    rounds = rounds_on((victim, area.pages[:256]), samples=256)
+    until(lambda: sleeps_in(victim.pid, victim.pid) >= 0, "the victim to sleep")
+    rounds.check.begin(rounds.offsets, np.stack([area.pages[:256], *[area.pages[256:]] * 3]))
+    calls = Calls(monkeypatch)
+    rounds.check.advance()
+    rounds.check.advance()
+    assert calls.made == 0
+    area.part(0, MIB).read()
+    rounds.check.advance()
+    assert calls.made == 1
+    area.part(MIB, 2 * MIB).read()
+    rounds.check.finish()
+    accessed, unobserved = rounds.check.take_counts()
+    assert accessed.max() == 2
+    assert nearly_all(accessed, 2)
+    assert not unobserved.any()
+
+
+@pytest.mark.parametrize("who", ["thread", "process"])
+def test_memory_is_used_by_others_than_the_first_thread(who: str, rounds_on: Callable[..., Rounds]) -> None:
+    """A thread, or a process that shares the address space: that the first thread sleeps all the time says nothing."""
+    with Program(built("lodger.c"), who) as program:
+        program.ask()
+        rounds = rounds_on((program, program.start + np.arange(256) * PAGE))
+        accessed, _ = rounds.run(ROUNDS, program.ask)
+        assert nearly_all(accessed, ROUNDS)
 
 
 def test_two_processes_are_counted_separately(

@@ -52,12 +52,14 @@ class Watch:
         """Let that many aggregation intervals pass."""
         self.step(count * self.attrs.aggr_samples, meanwhile)
 
-    def mean_accesses(self, area: Area, target: int = 0) -> float:
-        """Return nr_accesses of an area in the last aggregation, as a mean over its bytes."""
-        last = self.snapshots[-1]
-        inside = np.minimum(last.end, area.end) - np.maximum(last.start, area.start)
-        inside = np.where(last.target == target, np.maximum(inside, 0), 0)
-        return float((inside * last.nr_accesses).sum() / area.size)
+    def mean_accesses(self, area: Area, target: int = 0, aggregations: int = 1) -> float:
+        """Return nr_accesses of an area in the last aggregations, as a mean over these and its bytes."""
+        total = 0.0
+        for seen in self.snapshots[-aggregations:]:
+            inside = np.minimum(seen.end, area.end) - np.maximum(seen.start, area.start)
+            inside = np.where(seen.target == target, np.maximum(inside, 0), 0)
+            total += float((inside * seen.nr_accesses).sum() / area.size)
+        return total / aggregations
 
     def covers(self, area: Area, target: int = 0) -> bool:
         """Tell whether regions cover an area, as they are now."""

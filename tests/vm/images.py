@@ -22,7 +22,9 @@ import tempfile
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import Requirement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -71,9 +73,20 @@ def kernel_release(kernel: Kernel) -> str | None:
 def root_image() -> Path:
     """Return the guests' root disk: a small Debian with the project's and its tests' dependencies."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    requirements = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    requirements = [*project["dependencies"], *_required_by(project, "test")]
     entry = _entry("root", ROOT_SUITE, *ROOT_PACKAGES, *ROOT_EXCLUDES, *requirements)
     return _cached(entry, lambda new: _build_root(requirements, new)) / "root.ext4"
+
+
+def _required_by(project: dict[str, Any], extra: str) -> Iterator[str]:
+    """Yield what an extra of the project requires, with what the extras require that it names."""
+    for text in project["optional-dependencies"][extra]:
+        requirement = Requirement(text)
+        if requirement.name == project["name"]:
+            for other in sorted(requirement.extras):
+                yield from _required_by(project, other)
+        else:
+            yield text
 
 
 def project_image(command: Sequence[str], directory: Path) -> Path:

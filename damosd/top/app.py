@@ -135,6 +135,8 @@ class Top(App[None]):
 
     def on_arrived(self, message: Arrived) -> None:
         """Show what has come."""
+        if not self.query("#banner"):
+            return  # it comes while the view ends
         match message.event:
             case Moment() as moment:
                 self._moment, self._lost = moment, None

@@ -21,6 +21,7 @@ Span = tuple[str, str]
 """Text and its style, in rich's words."""
 
 _ADDRESS_WIDTH = 12
+"""At least: page tables of five levels have addresses that are two digits longer."""
 _GAP = ("┊", "")
 _GLYPHS = {
     Heat.UNKNOWN: "?",
@@ -55,13 +56,14 @@ def strip_lines(memory: Memory, width: int, cold_s: float, *, colour: bool) -> l
 
 def map_lines(memory: Memory, width: int, height: int, cold_s: float, *, colour: bool) -> list[list[Span]]:
     """Return so many lines, each with the address where it begins."""
-    columns, per_column = width - _ADDRESS_WIDTH - 1, cells_per_column(colour=colour)
+    digits = max(_ADDRESS_WIDTH, *(len(f"{end:x}") for end in memory.end[-1:]), 0)
+    columns, per_column = width - digits - 1, cells_per_column(colour=colour)
     if columns < 1:
         return []
     laid_out = strip(memory, columns * height, per_column, cold_s)
     lines = []
     for first in range(0, len(laid_out.heat), columns * per_column):
-        address = f"{laid_out.start[first]:{_ADDRESS_WIDTH}x} "
+        address = f"{laid_out.start[first]:{digits}x} "
         lines.append([(address, ""), *_spans(laid_out.heat[first : first + columns * per_column], colour=colour)])
     return lines
 

@@ -22,6 +22,7 @@ from damosd.linux.clear_refs import Memory
 from damosd.linux.madvise import Advice, process_madvise
 from damosd.ops.vaddr_whole import VaddrWhole
 from kernel import truth
+from kernel.kdamond import spared
 from kernel.rounds import nothing
 from kernel.victims import HUGE, MIB, PAGE
 
@@ -159,6 +160,7 @@ def test_accesses_are_told_page_by_page(
     assert use.resident.tolist() == [area.size]
 
 
+@spared
 @pytest.mark.usefixtures("huge_pages_for_who_asks")
 @pytest.mark.parametrize("is_shared", [False, True])
 def test_huge_pages_count_whole(victim: Victim, watched: Callable[..., Watched], is_shared: bool) -> None:

@@ -14,6 +14,7 @@ from damosd.access.pagetable import CHUNK, PageTables
 from damosd.linux import maps
 from damosd.linux.pidfd import Pidfd
 from kernel import truth
+from kernel.kdamond import spared
 from kernel.victims import HUGE, MIB, PAGE
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def test_shared_pages_do_not_flush_all(victim: Victim, hands: Callable[[Victim],
     assert held.young(area).all()
 
 
+@spared
 @pytest.mark.usefixtures("huge_pages_for_who_asks")
 def test_huge_pages_do_not_flush_all(victim: Victim, hands: Callable[[Victim], Hands]) -> None:
     """They are flushed one by one."""
@@ -109,6 +111,7 @@ def test_huge_pages_do_not_flush_all(victim: Victim, hands: Callable[[Victim], H
     assert not held.young(area).any()
 
 
+@spared
 @pytest.mark.usefixtures("huge_pages_for_who_asks")
 def test_a_huge_page_that_is_old_by_now_stays_whole(victim: Victim, hands: Callable[[Victim], Hands]) -> None:
     """Though a range of young pages was said to reach to its end, or to begin with it."""

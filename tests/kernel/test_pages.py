@@ -13,6 +13,7 @@ import pytest
 
 from damosd.core.overhead import Overhead
 from kernel import truth
+from kernel.kdamond import spared
 from kernel.page_watch import ENOUGH, NEARLY_ALL, SETTLED, assert_exact, in_turn
 from kernel.victims import HUGE, MIB, PAGE
 
@@ -51,6 +52,7 @@ def area(request: pytest.FixtureRequest, victim: Victim, path: Path) -> Iterator
         yield area
 
 
+@spared
 @pytest.mark.parametrize("how", ["read", "write"])
 @pytest.mark.parametrize("area", KINDS, indirect=True)
 def test_what_is_hot_and_what_is_cold(area: Area, watch_pages: Callable[..., PageWatch], how: str) -> None:
@@ -68,6 +70,7 @@ def test_what_is_hot_and_what_is_cold(area: Area, watch_pages: Callable[..., Pag
         seen.look(1, getattr(area.part(0, 2 * MIB), how))
 
 
+@spared
 @pytest.mark.parametrize("area", KINDS, indirect=True)
 def test_what_turns_cold_and_hot_again(area: Area, watch_pages: Callable[..., PageWatch]) -> None:
     """It is told in the round in which it happens."""
@@ -94,6 +97,7 @@ def test_random_pages(victim: Victim, watch_pages: Callable[..., PageWatch], wri
         assert_exact(seen.told(area), touched)
 
 
+@spared
 def test_huge_pages_stay_whole(
     victim: Victim, watch_pages: Callable[..., PageWatch], huge_pages_for_who_asks: None
 ) -> None:
@@ -111,6 +115,7 @@ def test_huge_pages_stay_whole(
     assert truth.vmstat("thp_split_page") == splits
 
 
+@spared
 def test_huge_pages_among_small_ones(
     victim: Victim, watch_pages: Callable[..., PageWatch], huge_pages_for_who_asks: None
 ) -> None:
@@ -133,6 +138,7 @@ def test_huge_pages_among_small_ones(
     assert truth.vmstat("thp_split_page") == splits
 
 
+@spared
 def test_pages_that_become_huge(
     victim: Victim, watch_pages: Callable[..., PageWatch], huge_pages_for_who_asks: None
 ) -> None:

@@ -19,6 +19,7 @@ from damosd.ops import vaddr_pages
 from damosd.ops.vaddr_pages import VaddrPages
 from kernel import truth
 from kernel.acting import act
+from kernel.kdamond import spared
 from kernel.page_use import STEPS, Used, a_while, in_the_middle, numbers
 from kernel.page_watch import NEARLY_ALL, SETTLED, PageWatch, assert_exact, in_turn
 from kernel.programs import Program, built, until
@@ -165,6 +166,7 @@ def huge_tlb(page_size: int, count: int) -> Iterator[None]:
         pool.write_text(str(before))
 
 
+@spared
 @pytest.mark.parametrize(("page_size", "count"), [(2 * MIB, 8), (GIB, 1)])
 def test_pages_of_hugetlb(
     victim: Victim,

@@ -79,4 +79,4 @@ def test_pictures_fit(memory: Memory, width: int, height: int, colour: bool) -> 
         assert sum(len(text) for text, _ in line) <= width
     lines = map_lines(memory, width, height, 30, colour=colour)
     assert len(lines) <= height
-    assert all(sum(len(text) for text, _ in line) <= max(width, 13) for line in lines)
+    assert all(sum(len(text) for text, _ in line) <= width for line in lines)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _PROCESSES, _REGIONS, _SCHEMES = 200, 100, 20
 _MEMORY, _USED = 32 << 20, 4 << 20
+_RESTLESS = 32
+"""Parts in which the memory is used, more often than once in a sampling interval."""
 _GOAL = 15.0
 _NAME = "bench-crowd"
 _SETTLES_S = 15.0
@@ -36,14 +39,16 @@ _MONITORING = {
 }
 
 
-def _use_memory() -> None:
+def _use_memory(parts: int) -> None:
+    """Use some memory once a second, in so many parts."""
     with mmap.mmap(-1, _MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory.madvise(mmap.MADV_NOHUGEPAGE)
         memory.write(bytes(_MEMORY))
         while True:
             memory.seek(0)
-            memory.write(bytes(_USED))
-            time.sleep(1.0)
+            for _ in range(parts):
+                memory.write(bytes(_USED // parts))
+                time.sleep(1.0 / parts)
 
 
 def _configure(root: Path, monitoring: str) -> None:
@@ -93,21 +98,23 @@ def _measure(count: int, monitoring: str, seconds: float) -> tuple[float, NamedS
 
 def service() -> list[Row]:
     """Measure a daemon with 200 processes and 20 schemes on them."""
-    count, seconds = scale.count(_PROCESSES), scale.seconds(30.0)
-    rows = []
-    with crowd(_NAME, count, _use_memory):
+    count = scale.count(_PROCESSES)
+    with crowd(_NAME, count, partial(_use_memory, 1)):
         time.sleep(5.0)
-        for name, monitoring in _MONITORING.items():
-            filled = monitoring.format(least=count * _REGIONS * 9 // 10, most=count * _REGIONS)
-            percent, told = _measure(count, filled, seconds)
-            regions = sum(one.nr_regions for one in told.status.targets)
-            late = f"{told.nr_late} of {told.nr_steps} steps late, the longest {told.longest_step_ms:.0f} ms"
-            rows.append(
-                Row(
-                    f"a daemon, {count} processes, {regions // count} regions each, {_SCHEMES} schemes: {name}",
-                    f"{percent:.1f} % of one CPU; {late}",
-                    f"at most {_GOAL:g} %",
-                    percent <= _GOAL,
-                )
-            )
-    return rows
+        rows = [_row(count, name, monitoring) for name, monitoring in _MONITORING.items()]
+    with crowd(_NAME, count, partial(_use_memory, _RESTLESS)):
+        time.sleep(5.0)
+        return [*rows, _row(count, "regions, and all run in each sampling interval", _MONITORING["regions"])]
+
+
+def _row(count: int, name: str, monitoring: str) -> Row:
+    filled = monitoring.format(least=count * _REGIONS * 9 // 10, most=count * _REGIONS)
+    percent, told = _measure(count, filled, scale.seconds(30.0))
+    regions = sum(one.nr_regions for one in told.status.targets)
+    late = f"{told.nr_late} of {told.nr_steps} steps late, the longest {told.longest_step_ms:.0f} ms"
+    return Row(
+        f"a daemon, {count} processes, {regions // count} regions each, {_SCHEMES} schemes: {name}",
+        f"{percent:.1f} % of one CPU; {late}",
+        f"at most {_GOAL:g} %",
+        percent <= _GOAL,
+    )

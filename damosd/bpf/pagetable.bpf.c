@@ -97,6 +97,7 @@ enum pageflags { PG_lru = 5, PG_head = 6 }; /* the running kernel's numbers are 
 #define LEVEL_SHIFT 60
 
 #define GIB (1ULL << 30)
+#define CHUNK (1ULL << 21) /* what one table of level 1 maps */
 
 /* Where this kernel keeps what a walk needs; found once by `locate`. */
 struct layout {
@@ -207,19 +208,29 @@ struct leaf {
 	__u32 level; /* 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB */
 };
 
-/* Where a walk begins. It remembers the table below which the last one ended: most stay within one GiB. */
+/* Where a walk begins. It remembers the tables that the last one went through: most stay near each other. */
 struct path {
 	__u64 pgd;
 	__u64 gib; /* number of the GiB that `table` is for; ~0 for none */
 	__u64 table; /* of level 2 */
+	__u64 chunk; /* and of the chunk that `last` is for */
+	__u64 last; /* of level 1 */
 };
 
 /* Walk down to `lowest`, or to the leaf above it. */
 static __always_inline struct leaf walk(const struct layout *l, struct path *path, __u64 address, __u32 lowest)
 {
-	bool known = path->gib == address / GIB;
-	struct leaf leaf = { .table = known ? path->table : path->pgd };
-	__u32 top = known ? 2 : l->levels;
+	struct leaf leaf = { .table = path->pgd };
+	__u32 top = l->levels;
+
+	if (path->gib == address / GIB) {
+		leaf.table = path->table;
+		top = 2;
+	}
+	if (lowest == 1 && path->chunk == address / CHUNK) {
+		leaf.table = path->last;
+		top = 1;
+	}
 
 #pragma unroll
 	for (int level = 5; level >= 1; level--) {
@@ -252,6 +263,10 @@ static __always_inline struct leaf walk(const struct layout *l, struct path *pat
 		if (level == 3 && lowest < 3) {
 			path->gib = address / GIB;
 			path->table = leaf.table;
+		}
+		if (level == 2 && lowest < 2) {
+			path->chunk = address / CHUNK;
+			path->last = leaf.table;
 		}
 	}
 	/* Frames of entries that are not present are kept inverted, out of reach of the L1TF hardware flaw. */
@@ -560,7 +575,7 @@ static __always_inline bool enter(__u32 i, struct visit *v)
 		return false;
 	}
 	v->path.pgd = (__u64)BPF_CORE_READ(mm, pgd);
-	v->path.gib = ~0ULL;
+	v->path.gib = v->path.chunk = ~0ULL;
 	return true;
 }
 
@@ -695,7 +710,7 @@ static long recognise_page(__u32 i, struct try *t)
 static long try_direct_map(__u32 i, struct try *t)
 {
 	t->layout->direct_map = t->top - i * GIB;
-	t->path.gib = ~0ULL;
+	t->path.gib = t->path.chunk = ~0ULL;
 	t->agreed = 0;
 	bpf_loop(t->search->nr_pages, recognise_page, t, 0);
 	return t->agreed == t->search->nr_pages;

@@ -105,8 +105,8 @@ class Applier:
         tried = next(state.tried for state in self.engine.states if state.scheme.name == explanation.scheme)
         return replace(
             explanation,
-            passed_bytes=sum(int(one.passed.sum()) for one in tried),
-            applied_bytes=sum(int(one.applied.sum()) for one in tried),
+            passed_bytes=sum(one.passed_bytes for one in tried),
+            applied_bytes=sum(one.applied_bytes for one in tried),
         )
 
     def _find_refused(self) -> None:

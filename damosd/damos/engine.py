@@ -8,6 +8,7 @@ age of the regions that they have acted on, and each finds those as the ones bef
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -197,17 +198,13 @@ class Engine:
         int64, shape (n,); without `applied` there was nothing to do, without `passed` all did.
         """
         state = self.states[plan.scheme]
-        tried = plan.ranges[:, 1] - plan.ranges[:, 0]
-        applied = np.zeros(len(tried), np.int64) if applied is None else applied
-        passed = tried if passed is None else passed
-        outcome = Stats.of(tried, applied, passed)
+        tried = TriedRegions(plan.target, plan.ranges, plan.nr_accesses, plan.age, applied, passed)
+        outcome = tried.stats()
+        state.tried.append(tried)
         state.stats.add(outcome)
         state.target_stats.setdefault(plan.target, Stats()).add(outcome)
         state.quota.total_ns += elapsed_ns
-        state.quota.settle(state.scheme.quota, plan.charged, applied)
-        target = np.full(len(tried), plan.target)
-        start, end = plan.ranges.T
-        state.tried.append(TriedRegions(target, start, end, plan.nr_accesses, plan.age, applied, passed))
+        state.quota.settle(state.scheme.quota, plan.charged, 0 if applied is None else applied)
 
 
 def _plans(scheme: int, picked: Picked, snapshot: Snapshot) -> list[Plan]:
@@ -217,17 +214,12 @@ def _plans(scheme: int, picked: Picked, snapshot: Snapshot) -> list[Plan]:
         return []
     target = snapshot.target[rows]
     cuts = np.flatnonzero(target[1:] != target[:-1]) + 1
+    borders = [0, *cuts.tolist(), len(rows)]
+    ranges = np.stack((snapshot.start[rows], snapshot.end[rows]), axis=1)
+    columns = ranges, picked.settled[rows], picked.charged, snapshot.nr_accesses[rows], snapshot.age[rows]
     return [
-        Plan(
-            scheme,
-            int(snapshot.target[part[0]]),
-            np.stack((snapshot.start[part], snapshot.end[part]), axis=1),
-            picked.settled[part],
-            charged,
-            snapshot.nr_accesses[part],
-            snapshot.age[part],
-        )
-        for part, charged in zip(np.split(rows, cuts), np.split(picked.charged, cuts), strict=True)
+        Plan(scheme, number, *(column[first:end] for column in columns))
+        for number, (first, end) in zip(target[borders[:-1]].tolist(), pairwise(borders), strict=True)
     ]
 
 

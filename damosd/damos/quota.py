@@ -84,7 +84,7 @@ class QuotaState:
         if new.goals != old.goals:
             self.user_inputs.clear()
 
-    def settle(self, quota: Quota, tried: np.ndarray, applied: np.ndarray) -> None:
+    def settle(self, quota: Quota, tried: np.ndarray, applied: np.ndarray | int) -> None:
         """Charge only a part of what failed, of regions that are charged in full so far (bytes, int64)."""
         if quota.limits and quota.fail_charge_denom:
             failed = np.maximum(tried - applied, 0)

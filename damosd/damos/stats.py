@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
@@ -19,13 +18,6 @@ class Stats:
     sz_applied: int = 0
     sz_ops_filter_passed: int = 0
 
-    @classmethod
-    def of(cls, tried: np.ndarray, applied: np.ndarray, passed: np.ndarray) -> Self:
-        """Return one plan's outcome, from the bytes of each region (int64, shape (n,))."""
-        sz_tried = int(tried.sum())
-        sz_passed = sz_tried if passed is tried else int(passed.sum())
-        return cls(len(tried), sz_tried, int(np.count_nonzero(applied > 0)), int(applied.sum()), sz_passed)
-
     def add(self, other: Stats) -> None:
         """Add another's."""
         self.nr_tried += other.nr_tried
@@ -37,20 +29,37 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class TriedRegions:
-    """The regions that a scheme tried in its last application. int64 arrays of shape (n,).
+    """The regions of one target that a scheme tried in its last application.
 
-    `age` is what it was before; `applied` and `passed` (filters) are bytes.
+    `ranges`: int64, shape (n, 2); `nr_accesses` and `age` as they were before, int64, shape (n,). `applied` and
+    `passed` (filters) are bytes, int64, shape (n,): None where nothing was done, and where all did pass.
     """
 
-    target: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
+    target: int
+    ranges: np.ndarray
     nr_accesses: np.ndarray
     age: np.ndarray
-    applied: np.ndarray
-    passed: np.ndarray
+    applied: np.ndarray | None = None
+    passed: np.ndarray | None = None
 
     @property
     def total_bytes(self) -> int:
         """The size of all of them."""
-        return int((self.end - self.start).sum())
+        return int((self.ranges[:, 1] - self.ranges[:, 0]).sum())
+
+    @property
+    def applied_bytes(self) -> int:
+        """What was done, in all of them."""
+        return 0 if self.applied is None else int(self.applied.sum())
+
+    @property
+    def passed_bytes(self) -> int:
+        """What filters let through, in all of them."""
+        return self.total_bytes if self.passed is None else int(self.passed.sum())
+
+    def stats(self) -> Stats:
+        """Return this as what it adds to the scheme's."""
+        nr_applied = 0 if self.applied is None else int(np.count_nonzero(self.applied > 0))
+        total = self.total_bytes
+        passed = total if self.passed is None else self.passed_bytes
+        return Stats(len(self.ranges), total, nr_applied, self.applied_bytes, passed)

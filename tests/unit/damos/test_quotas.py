@@ -278,10 +278,10 @@ def test_the_regions_tried_last() -> None:
     for plan in runs.plan(TWO_TARGETS).plans:
         runs.engine.account(plan, plan.charged - PAGE, plan.charged)
     first, second = runs.state.tried
-    assert (first.target.tolist(), second.target.tolist()) == ([0], [1])
-    assert (second.start.tolist(), second.end.tolist(), second.total_bytes) == ([3 * PAGE], [5 * PAGE], 2 * PAGE)
+    assert (first.target, second.target) == (0, 1)
+    assert (second.ranges.tolist(), second.total_bytes) == ([[3 * PAGE, 5 * PAGE]], 2 * PAGE)
     assert (first.nr_accesses.tolist(), first.age.tolist()) == ([0], [9])
-    assert (first.applied.tolist(), first.passed.tolist()) == ([2 * PAGE], [3 * PAGE])
+    assert (first.applied_bytes, first.passed_bytes) == (2 * PAGE, 3 * PAGE)
 
 
 def test_the_regions_tried_last_are_forgotten_at_the_next_application() -> None:

@@ -91,7 +91,7 @@ vm: setup ## run the kernel tests on other kernels under QEMU
 	@$(RUN) -m pytest -q -m vm tests/vm
 
 .PHONY: soak
-soak: setup ## inject into programs that check themselves, for hours, and kill who does it; targets that come and go for half an hour
+soak: setup ## inject into programs that check themselves, for hours, and kill who does it; targets that come and go for 40 minutes
 	$(call install,$(SOAK_PACKAGES))
 	@$(RUN) -m pytest -q -s -m soak tests/robustness
 

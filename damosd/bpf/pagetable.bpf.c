@@ -215,14 +215,22 @@ struct path {
 	__u64 table; /* of level 2 */
 	__u64 chunk; /* and of the chunk that `last` is for */
 	__u64 last; /* of level 1 */
+	struct leaf leaf; /* where it ended */
 };
 
-/* Walk down to `lowest`, or to the leaf above it. */
-static __always_inline struct leaf walk(const struct layout *l, struct path *path, __u64 address, __u32 lowest)
+/*
+ * Walk down to `lowest`, or to the leaf above it. Like `inspect` it is not inlined, nor static: so the kernel checks it
+ * once and by itself when it loads a program, and not again with every path that leads to every place that calls it.
+ */
+__noinline int descend(const struct layout *l, struct path *path, __u64 address, __u32 lowest)
 {
-	struct leaf leaf = { .table = path->pgd };
-	__u32 top = l->levels;
+	struct leaf leaf = {};
+	__u32 top;
 
+	if (!l || !path)
+		return 0;
+	leaf.table = path->pgd;
+	top = l->levels;
 	if (path->gib == address / GIB) {
 		leaf.table = path->table;
 		top = 2;
@@ -272,7 +280,14 @@ static __always_inline struct leaf walk(const struct layout *l, struct path *pat
 	/* Frames of entries that are not present are kept inverted, out of reach of the L1TF hardware flaw. */
 	if (!(leaf.entry & PRESENT) && leaf.entry & PROTNONE)
 		leaf.entry ^= l->phys_mask & ~FLAGS;
-	return leaf;
+	path->leaf = leaf;
+	return 0;
+}
+
+static __always_inline struct leaf walk(const struct layout *l, struct path *path, __u64 address, __u32 lowest)
+{
+	descend(l, path, address, lowest);
+	return path->leaf;
 }
 
 static __always_inline bool is_mapped_once(__u64 page, bool compound, __u64 head, __u32 level, __u32 order)
@@ -305,12 +320,15 @@ static __always_inline bool is_mapped_once(__u64 page, bool compound, __u64 head
  * than once or on no LRU list, and it splits a large folio that is given to it in part. On no list are those of
  * hugetlb, and new ones for as long as they wait for more that the same CPU has made.
  */
-static __always_inline __u64 inspect(const struct layout *l, __u64 entry, __u32 level)
+__noinline __u64 inspect(const struct layout *l, __u64 entry, __u32 level)
 {
-	__u64 size = bpf_core_type_size(struct page), pfn = (entry & l->phys_mask) >> 12;
-	__u64 page, head, flags, order = level > 1 ? 9 * (level - 1) : 0;
+	__u64 size = bpf_core_type_size(struct page), order = level > 1 ? 9 * (level - 1) : 0;
+	__u64 page, head, flags, pfn;
 	bool compound;
 
+	if (!l)
+		return SHARED | FIXED;
+	pfn = (entry & l->phys_mask) >> 12;
 	if (entry & SPECIAL || pfn >= l->phys_end >> 12)
 		return SHARED | FIXED | order << ORDER_SHIFT;
 	if (!l->vmemmap)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from damosd.linux.maps import Mappings
     from damosd.linux.pidfd import Pidfd
 
-_SAMPLES = 1024  # to begin with
+_SAMPLES, _SPACES = 1024, 64  # to begin with: to make room for more takes a tenth of a second
 _ROUNDS = 32
 
 
@@ -28,7 +28,7 @@ class Vaddr(Processes):
     """Samples pages of processes: what `core.operations.Operations` asks for. Raises as `Processes`."""
 
     def _prepare(self, stack: ExitStack) -> None:
-        tables = PageTables(samples=_SAMPLES, rounds=_ROUNDS)
+        tables = PageTables(samples=_SAMPLES, rounds=_ROUNDS, spaces=_SPACES)
         stack.callback(tables.close)
         self._check = AccessedBit(tables)
 

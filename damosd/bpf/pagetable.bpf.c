@@ -204,7 +204,6 @@ static __always_inline __u64 pointee(const struct layout *l, __u64 entry)
 
 struct leaf {
 	__u64 entry; /* 0 when nothing is there */
-	__u64 table; /* address of the table that holds it */
 	__u32 level; /* 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB */
 };
 
@@ -225,18 +224,19 @@ struct path {
 __noinline int descend(const struct layout *l, struct path *path, __u64 address, __u32 lowest)
 {
 	struct leaf leaf = {};
+	__u64 table;
 	__u32 top;
 
 	if (!l || !path)
 		return 0;
-	leaf.table = path->pgd;
+	table = path->pgd;
 	top = l->levels;
 	if (path->gib == address / GIB) {
-		leaf.table = path->table;
+		table = path->table;
 		top = 2;
 	}
 	if (lowest == 1 && path->chunk == address / CHUNK) {
-		leaf.table = path->last;
+		table = path->last;
 		top = 1;
 	}
 
@@ -248,7 +248,7 @@ __noinline int descend(const struct layout *l, struct path *path, __u64 address,
 			continue;
 		if (level < lowest)
 			break;
-		entry = peek(leaf.table + ((address >> (3 + 9 * level)) & 511) * 8);
+		entry = peek(table + ((address >> (3 + 9 * level)) & 511) * 8);
 		leaf.level = level;
 		leaf.entry = entry;
 		if (level == 1)
@@ -261,8 +261,8 @@ __noinline int descend(const struct layout *l, struct path *path, __u64 address,
 			break;
 		}
 		if (level > lowest) {
-			leaf.table = pointee(l, entry);
-			if (!leaf.table) {
+			table = pointee(l, entry);
+			if (!table) {
 				leaf.level = 0;
 				leaf.entry = 0;
 				break;
@@ -270,11 +270,11 @@ __noinline int descend(const struct layout *l, struct path *path, __u64 address,
 		}
 		if (level == 3 && lowest < 3) {
 			path->gib = address / GIB;
-			path->table = leaf.table;
+			path->table = table;
 		}
 		if (level == 2 && lowest < 2) {
 			path->chunk = address / CHUNK;
-			path->last = leaf.table;
+			path->last = table;
 		}
 	}
 	/* Frames of entries that are not present are kept inverted, out of reach of the L1TF hardware flaw. */
@@ -473,10 +473,9 @@ static long skip_one(__u32 i, struct visit *v)
 struct threads {
 	__u64 mm;
 	__u64 head; /* of the list; the threads' nodes follow */
-	__u64 node;
+	__u64 node; /* 0 once one is found that is on a CPU */
 	__u64 switches;
 	__u32 nr_users;
-	bool running;
 };
 
 static long visit_thread(__u32 i, struct threads *threads)
@@ -487,7 +486,7 @@ static long visit_thread(__u32 i, struct threads *threads)
 		return 1;
 	task = (void *)(threads->node - bpf_core_field_offset(task->thread_node));
 	if (BPF_CORE_READ(task, on_cpu)) {
-		threads->running = true;
+		threads->node = 0;
 		return 1;
 	}
 	threads->switches += BPF_CORE_READ(task, nvcsw) + BPF_CORE_READ(task, nivcsw);
@@ -520,7 +519,7 @@ static __always_inline __u64 count_switches(__u64 process, __u32 nr_samples)
 	threads.node = (__u64)BPF_CORE_READ(signal, thread_head.next);
 	threads.switches = BPF_CORE_READ(signal, nvcsw) + BPF_CORE_READ(signal, nivcsw);
 	bpf_loop(nr_threads + 1, visit_thread, &threads, 0);
-	if (threads.running || threads.node != threads.head || BPF_CORE_READ(mm, mm_users.counter) != threads.nr_users)
+	if (threads.node != threads.head || BPF_CORE_READ(mm, mm_users.counter) != threads.nr_users)
 		return 0;
 	return threads.switches + 1;
 }

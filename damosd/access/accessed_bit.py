@@ -24,6 +24,7 @@ import numpy as np
 
 from damosd.access.pagetable import ACCESSED, PAGE, UNSEEN, PageTables, Space
 from damosd.access.ranges import inside
+from damosd.access.shares import fair_share
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, maps
 from damosd.linux.feature import Feature
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SHARED_AGING_CPU = 0.0005
-"""How much of one CPU the aging of shared pages may take, per target; see `fair_share`."""
-_MANY = 10
+"""How much of one CPU the aging of shared pages may take, per target; see `shares.fair_share`."""
 _COLD = int(Advice.COLD)  # to look it up in the enum takes longer than to use it
 _NEW_PAGES = 64
 """After so many new pages the first is on an LRU list: the kernel puts them there 31 at a time, before 6.11 15."""
@@ -215,7 +215,7 @@ class AccessedBit:
             ):
                 self._make_old_or_note(index, first, nr_vectors)
             if nr_shared and time.monotonic() >= target.next_shared_aging:
-                _age_shared(target, len(self._targets))
+                _age_shared(target)
         except TargetGoneError:
             target.ended = True
             self._changed.add(index)
@@ -240,12 +240,7 @@ class AccessedBit:
         self._states[samples, UNSEEN] |= young & inside(addresses, target.refused)
 
 
-def fair_share(nr_targets: int) -> float:
-    """Return what part of what is allowed per target each of so many may take: many have the shares of ten in all."""
-    return min(_MANY / nr_targets, 1.0)
-
-
-def _age_shared(target: _Target, nr_targets: int) -> None:
+def _age_shared(target: _Target) -> None:
     """Make the whole target old, and find out when it may be done again."""
     begun = time.monotonic()
     try:
@@ -254,7 +249,7 @@ def _age_shared(target: _Target, nr_targets: int) -> None:
         target.next_shared_aging = math.inf  # what is shared stays unobserved
         return
     ended = time.monotonic()
-    target.next_shared_aging = ended + (ended - begun) / (SHARED_AGING_CPU * fair_share(nr_targets))
+    target.next_shared_aging = ended + (ended - begun) / (SHARED_AGING_CPU * fair_share())
 
 
 def probe() -> Feature:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from damosd.access.accessed_bit import fair_share
+from damosd.access import shares
 from damosd.errors import TargetGoneError
 from damosd.linux import maps
 from damosd.linux.pidfd import VACANT, Pidfd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from damosd.access.pagetable import Space
 
 READING_CPU = 0.0005
-"""How much of one CPU reading the mappings of a target may take; 50,000 of them take 40 ms. See `fair_share`."""
+"""How much of one CPU reading the mappings of a target may take; 50,000 of them take 40 ms. See `shares`."""
 _NOTHING = np.zeros((0, 2), np.int64)
 
 
@@ -45,6 +45,7 @@ class Processes(ABC):
             for pidfd in compress(held, there):
                 maps.read_text(pidfd.proc)
             self._prepare(stack)
+            stack.callback(self._leave_shares)
             for target, pidfd in enumerate(held):
                 if there[target]:
                     self.admit(target, pidfd)
@@ -84,9 +85,17 @@ class Processes(ABC):
         self._put(target, VACANT)
 
     def _put(self, target: int, pidfd: Pidfd) -> None:
+        shares.leave(*self._pids(slice(target, target + 1)))
         self.pidfds[target : target + 1] = [pidfd]
+        shares.enter(*self._pids(slice(target, target + 1)))
         self._mappings.pop(target, None)
         self._forget_mappings(target)
+
+    def _pids(self, which: slice = slice(None)) -> Iterator[int]:
+        return (pidfd.pid for pidfd in self.pidfds[which] if pidfd is not VACANT)
+
+    def _leave_shares(self) -> None:
+        shares.leave(*self._pids())
 
     def finished(self) -> bool:
         """Tell whether all targets have ended, and no others may come."""
@@ -110,7 +119,7 @@ class Processes(ABC):
 
         It is the same array as before when nothing has changed, and when reading again would cost too much now.
         """
-        known = self.recent_mappings(target, READING_CPU * fair_share(self.nr_targets))
+        known = self.recent_mappings(target, READING_CPU * shares.fair_share())
         return _NOTHING if known is None else known.ranges
 
     def recent_mappings(self, target: int, cpu: float) -> maps.Mappings | None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access import page_bits
-from damosd.access.accessed_bit import NOWHERE, SHARED_AGING_CPU, fair_share
+from damosd.access.accessed_bit import NOWHERE, SHARED_AGING_CPU
 from damosd.access.pagetable import PAGE, PageTables, Space, Spaces, SpacesGoneError
 from damosd.access.ranges import clip, inside, union
+from damosd.access.shares import fair_share
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, process
 from damosd.linux.madvise import Advice, process_madvise
@@ -199,7 +200,7 @@ class VaddrPages(Processes):
         except TargetGoneError:
             return False
         ended = time.monotonic()
-        cpu = SHARED_AGING_CPU * part * fair_share(self.nr_targets)
+        cpu = SHARED_AGING_CPU * part * fair_share()
         known.next_shared_aging = ended + (ended - begun) / cpu
         return True
 

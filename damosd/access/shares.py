@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What processes share that are monitored at once, by whatever monitors of this program.
+
+Some work is done for each process at a cost that is bounded for each. Many would take too much of it together, also
+when each is a target of its own: beyond ten they share what ten may take.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+_MANY = 10
+_lock = threading.Lock()
+_monitors: Counter[int] = Counter()  # of each process, by pid
+
+
+def enter(*pids: int) -> None:
+    """Note that one more monitor has these processes."""
+    with _lock:
+        _monitors.update(pids)
+
+
+def leave(*pids: int) -> None:
+    """Note that one less has them."""
+    with _lock:
+        for pid in pids:
+            _monitors[pid] -= 1
+            if not _monitors[pid]:
+                del _monitors[pid]
+
+
+def fair_share() -> float:
+    """Return what part of what is allowed per process each may take."""
+    return min(_MANY / max(len(_monitors), 1), 1.0)

@@ -27,7 +27,10 @@ def runs() -> bool:
 
 
 def spared(test: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
-    """Give a test that goes by single huge pages another try when it fails and that may be why; four in all."""
+    """Give a test that goes by single huge pages, or few small ones, other tries when it fails and that may be why.
+
+    There are four in all.
+    """
 
     @functools.wraps(test)
     def tried(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> None:

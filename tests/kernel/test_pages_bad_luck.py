@@ -265,6 +265,7 @@ def test_memory_that_must_not_be_touched(victim: Victim, used: Used, watch_pages
     assert used.area.intact()
 
 
+@spared
 @pytest.mark.parametrize("bits", ["-m64", "-m32"])
 def test_a_program_that_does_nothing_else(bits: str) -> None:
     """Nor faults, so that its pages wait on their CPU for more to come: they are told all the same, in 32 bits too."""
@@ -272,7 +273,7 @@ def test_a_program_that_does_nothing_else(bits: str) -> None:
         area = Area(None, program.start, 64 * PAGE)  # type: ignore[arg-type]
 
         def work() -> None:
-            """Wait for as long as a CPU may keep a translation that nobody flushes."""
+            """Wait for as long as a CPU keeps a translation that nobody flushes, most of the time."""
             end = process.cpu_ns(program.pid) + 100_000_000
             until(lambda: process.cpu_ns(program.pid) >= end, "the program to run")
 

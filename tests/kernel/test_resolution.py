@@ -49,7 +49,7 @@ class NoSchemes:
 
 @pytest.fixture
 def touched(victim: Victim) -> Any:
-    """Return 64 MiB of a victim of which the first 16 MiB are touched all the time."""
+    """Return 64 MiB of a victim of which the first 16 MiB are touched in every sampling interval of regions."""
     area = victim.map(64 * MIB)
     area.fill()
     stop = threading.Event()
@@ -57,7 +57,7 @@ def touched(victim: Victim) -> Any:
     def touch() -> None:
         while not stop.is_set():
             area.part(0, 16 * MIB).read()
-            time.sleep(0.05)
+            time.sleep(0.005)
 
     toucher = threading.Thread(target=touch)
     toucher.start()

@@ -26,7 +26,7 @@ def leave(*pids: int) -> None:
     with _lock:
         for pid in pids:
             _monitors[pid] -= 1
-            if not _monitors[pid]:
+            if _monitors[pid] <= 0:  # also of a monitor that has let go of all before
                 del _monitors[pid]
 
 

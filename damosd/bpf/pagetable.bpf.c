@@ -219,7 +219,8 @@ struct path {
 
 /*
  * Walk down to `lowest`, or to the leaf above it. Like `inspect` it is not inlined, nor static: so the kernel checks it
- * once and by itself when it loads a program, and not again with every path that leads to every place that calls it.
+ * once and by itself when it loads a program, and not again with every path that leads to every place that calls it;
+ * and wants to see that no pointer is NULL.
  */
 __noinline int descend(const struct layout *l, struct path *path, __u64 address, __u32 lowest)
 {

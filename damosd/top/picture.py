@@ -56,7 +56,7 @@ def strip_lines(memory: Memory, width: int, cold_s: float, *, colour: bool) -> l
 
 def map_lines(memory: Memory, width: int, height: int, cold_s: float, *, colour: bool) -> list[list[Span]]:
     """Return so many lines, each with the address where it begins."""
-    digits = max(_ADDRESS_WIDTH, *(len(f"{end:x}") for end in memory.end[-1:]), 0)
+    digits = max([_ADDRESS_WIDTH, *(len(f"{end:x}") for end in memory.end[-1:])])
     columns, per_column = width - digits - 1, cells_per_column(colour=colour)
     if columns < 1:
         return []

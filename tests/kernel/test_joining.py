@@ -113,10 +113,10 @@ def test_who_joins_is_monitored_beside_the_others(joined: Joined, victim: Victim
     oldest = oldest_of(before, cold)
     used = another.written(8 * MIB)
     assert joined.join(another) == 1
-    joined.aggregate(4, hot, used)
+    joined.aggregate(6, hot, used)
     after = joined.find({0: hot, 1: used}, {0: cold})
     if joined.exact:
-        assert oldest_of(after, cold) >= oldest + 5
+        assert oldest_of(after, cold) >= oldest + 6
 
 
 def test_who_leaves_is_forgotten_and_its_number_is_free(

@@ -265,7 +265,7 @@ def test_memory_that_must_not_be_touched(victim: Victim, used: Used, watch_pages
     assert used.area.intact()
 
 
-@spared
+@spared  # a CPU may keep a translation for longer than the test waits: clear_refs does not flush
 @pytest.mark.parametrize("bits", ["-m64", "-m32"])
 def test_a_program_that_does_nothing_else(bits: str) -> None:
     """Nor faults, so that its pages wait on their CPU for more to come: they are told all the same, in 32 bits too."""

@@ -58,7 +58,8 @@ class AccessedBit:
     """Samples pages of several processes, in rounds: which were accessed since the round began.
 
     A round costs one system call, and one more for each process that has pages to be made old, whatever the number of
-    pages. Of a process that has not run since, the pages stay those of the round before. Counting is done where the entries are read; `take_counts` fetches it. Raises as `admit`.
+    pages. Of a process that has not run since, the pages stay those of the round before. Counting is done where the
+    entries are read; `take_counts` fetches it. Raises as `admit`.
     """
 
     def __init__(self, tables: PageTables, pidfds: Sequence[Pidfd] = ()) -> None:

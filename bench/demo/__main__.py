@@ -131,7 +131,8 @@ def _measure(subject: Subject, device: ZramSwap | None, args: argparse.Namespace
     """Measure without damosd, with it and without it again, and read back what has left."""
     time.sleep(_WARM_UP_S)
     before = _without(subject, args.without)
-    command = ["run", "--pid", str(subject.pid), "--scheme", _SCHEME, "--duration", f"{args.during}s"]
+    command = ["run", "--pid", str(subject.pid), "--scheme", _SCHEME, "--resolution", "page"]
+    command += ["--duration", f"{args.during}s"]
     _say(f"\n\nWith damosd, {args.during:.0f} s: damosd {' '.join(command)}\n")
     damosd = subprocess.Popen([sys.executable, "-m", "damosd", *command])
     try:

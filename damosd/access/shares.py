@@ -30,6 +30,11 @@ def leave(*pids: int) -> None:
                 del _monitors[pid]
 
 
+def equal_share() -> float:
+    """Return what part of what is allowed for all together each may take."""
+    return 1 / max(len(_monitors), 1)
+
+
 def fair_share() -> float:
     """Return what part of what is allowed per process each may take."""
-    return min(_MANY / max(len(_monitors), 1), 1.0)
+    return min(_MANY * equal_share(), 1.0)

@@ -336,8 +336,12 @@ class Monitor:
     def _draw(self, rounds: int) -> np.ndarray:
         """Draw one page in every region, for several rounds: int64, shape (rounds, regions)."""
         regions = self.regions
-        pages = self._rng.random((rounds, len(regions))) * (regions.size // PAGE_SIZE)
-        return regions.start + pages.astype(np.int64) * PAGE_SIZE
+        pages = self._rng.random((rounds, len(regions)))
+        pages *= regions.size // PAGE_SIZE
+        addresses = pages.astype(np.int64)
+        addresses *= PAGE_SIZE
+        addresses += regions.start
+        return addresses
 
 
 def _tell(regions: Regions, taken: int) -> tuple[np.ndarray, np.ndarray]:

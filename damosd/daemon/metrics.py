@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from damosd.damos.metrics import MetricUnavailableError
 from damosd.damos.scheme import GoalMetric
@@ -40,17 +40,6 @@ class SystemMetrics:
         self._root = root
         self._major_faults: dict[Pidfd, int] = {}
         self._major_faults_before = 0  # of processes that are no targets any more
-        self._readings: dict[GoalMetric, Callable[[Goal], int]] = {
-            GoalMetric.SOME_MEM_PSI_US: self._some_mem_psi_us,
-            GoalMetric.NODE_MEM_USED_BP: self._node_mem_used_bp,
-            GoalMetric.NODE_MEM_FREE_BP: self._node_mem_free_bp,
-            GoalMetric.NODE_MEMCG_USED_BP: self._node_memcg_used_bp,
-            GoalMetric.NODE_MEMCG_FREE_BP: self._node_memcg_free_bp,
-            GoalMetric.ACTIVE_MEM_BP: lambda _: self._lru_bp(_ACTIVE),
-            GoalMetric.INACTIVE_MEM_BP: lambda _: self._lru_bp(_INACTIVE),
-            GoalMetric.TARGET_RSS_BYTES: lambda _: sum(self._of_targets(process.resident_bytes).values()),
-            GoalMetric.REFAULT_PER_SEC: self._all_major_faults,
-        }
 
     def now_ns(self) -> int:
         """Return the monotonic clock, in ns."""
@@ -67,7 +56,7 @@ class SystemMetrics:
     def goal(self, goal: Goal) -> int:
         """Return the goal's metric, as the Protocol says. Raises MetricUnavailableError."""
         try:
-            return self._readings[goal.metric](goal)
+            return self._READINGS[goal.metric](self, goal)
         except OSError as error:
             raise _unavailable(goal.metric, error) from error
 
@@ -127,6 +116,19 @@ class SystemMetrics:
         if not figures:
             raise UnavailableError("all targets have ended", hint="start them again, and then damosd")
         return figures
+
+    # Of the class: methods kept by their own object would be garbage that only the collector finds.
+    _READINGS: ClassVar[dict[GoalMetric, Callable[[SystemMetrics, Goal], int]]] = {
+        GoalMetric.SOME_MEM_PSI_US: _some_mem_psi_us,
+        GoalMetric.NODE_MEM_USED_BP: _node_mem_used_bp,
+        GoalMetric.NODE_MEM_FREE_BP: _node_mem_free_bp,
+        GoalMetric.NODE_MEMCG_USED_BP: _node_memcg_used_bp,
+        GoalMetric.NODE_MEMCG_FREE_BP: _node_memcg_free_bp,
+        GoalMetric.ACTIVE_MEM_BP: lambda self, _: self._lru_bp(_ACTIVE),
+        GoalMetric.INACTIVE_MEM_BP: lambda self, _: self._lru_bp(_INACTIVE),
+        GoalMetric.TARGET_RSS_BYTES: lambda self, _: sum(self._of_targets(process.resident_bytes).values()),
+        GoalMetric.REFAULT_PER_SEC: _all_major_faults,
+    }
 
 
 def check(goal: Goal, root: Path = _ROOT) -> None:

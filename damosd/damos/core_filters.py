@@ -41,8 +41,6 @@ def evaluate(filters: Sequence[Filter], snapshot: Snapshot, granule: int) -> Pas
 
     What none matches passes if the last one rejects, or if any other filter is still to be asked.
     """
-    if not filters:
-        return Passed(np.ones(len(snapshot), bool), np.zeros(len(snapshot), bool))
     core = [one for one in filters if one.type.is_core]
     open_end = len(core) < len(filters) or not core or not core[-1].allow
     passed, settled = np.full(len(snapshot), open_end), np.zeros(len(snapshot), bool)

@@ -172,7 +172,7 @@ class Engine:
     def plan(self, snapshot: Snapshot, *, explain: bool = False) -> Round:
         """Return what the schemes that are due do now. The snapshot stays as it is."""
         self._passed = snapshot.passed
-        work, plans, explanations = Work.on(snapshot), [], []
+        plans, explanations = [], []
         due = [index for index, state in enumerate(self.states) if state.next_apply <= snapshot.passed]
         for index in due:
             state = self.states[index]
@@ -181,6 +181,7 @@ class Engine:
             state.watermark.check(state.scheme.watermarks, self._metrics)
             if not state.asleep():
                 state.begin_windows(self._metrics, self._attrs.min_region_sz)
+        work = Work.on(snapshot, [self.states[index].scheme.pattern for index in due])
         for index in due:
             picked = pick(self.states[index], work, self._prospects, self._attrs.min_region_sz)
             if explain:

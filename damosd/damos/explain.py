@@ -102,7 +102,7 @@ class LastExplanations:
 def mismatch(scheme: Scheme, snapshot: Snapshot) -> np.ndarray:
     """Return which bound keeps each region out (int8 values of Reason, the first in their order), ACTED for none."""
     pattern = scheme.pattern
-    accesses, age = in_samples(pattern, snapshot), per_aggregation(pattern, snapshot)
+    accesses, age = in_samples(pattern, snapshot.aggr_samples), per_aggregation(pattern, snapshot.aggr_us)
     checks = (
         (~snapshot.observed, Reason.UNOBSERVED),
         (snapshot.size < pattern.sz_bytes.minimum, Reason.TOO_SMALL),
@@ -119,8 +119,8 @@ def mismatch(scheme: Scheme, snapshot: Snapshot) -> np.ndarray:
 def in_words(reason: Reason, explanation: Explanation, scheme: Scheme) -> str:
     """Return the reason as a person reads it, with the bound that decided."""
     snapshot = explanation.snapshot
-    size, ages = _shown(scheme.pattern.sz_bytes), _shown(per_aggregation(scheme.pattern, snapshot))
-    samples = f"{_shown(in_samples(scheme.pattern, snapshot))} of {snapshot.aggr_samples} samples"
+    size, ages = _shown(scheme.pattern.sz_bytes), _shown(per_aggregation(scheme.pattern, snapshot.aggr_us))
+    samples = f"{_shown(in_samples(scheme.pattern, snapshot.aggr_samples))} of {snapshot.aggr_samples} samples"
     return {
         Reason.UNOBSERVED: "could not be observed",
         Reason.TOO_SMALL: f"too small, not {size} bytes",

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,8 @@ import numpy as np
 from damosd.damos.scheme import UNLIMITED, AccessPattern, AccessUnit, AgeUnit, Bounds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from damosd.core.snapshot import Snapshot
 
 
@@ -18,27 +22,37 @@ def match(pattern: AccessPattern, snapshot: Snapshot) -> np.ndarray:
 
     A region of which nothing could be observed fits nothing: it must not pass for idle.
     """
-    fits = snapshot.observed.copy()
-    _keep_within(fits, snapshot.size, pattern.sz_bytes)
-    _keep_within(fits, snapshot.nr_accesses, in_samples(pattern, snapshot))
-    _keep_within(fits, snapshot.age, per_aggregation(pattern, snapshot))
+    return match_all((pattern,), snapshot)[0]
+
+
+def match_all(patterns: Sequence[AccessPattern], snapshot: Snapshot) -> np.ndarray:
+    """Tell which regions fit which of `patterns`, at once: bool, shape (patterns, n)."""
+    aggr_samples, aggr_us = snapshot.aggr_samples, snapshot.aggr_us
+    bounds = np.array([_in_whole(one, aggr_samples, aggr_us) for one in patterns], np.int64).reshape(-1, 3, 2, 1)
+    fits = np.repeat(snapshot.observed[np.newaxis], len(patterns), axis=0)
+    for number, values in enumerate((snapshot.size, snapshot.nr_accesses, snapshot.age)):
+        minimum, maximum = bounds[:, number, 0], bounds[:, number, 1]
+        if minimum.any():
+            fits &= values >= minimum
+        if (maximum < UNLIMITED).any():
+            fits &= values <= maximum
     return fits
 
 
-def in_samples(pattern: AccessPattern, snapshot: Snapshot) -> Bounds:
+def in_samples(pattern: AccessPattern, aggr_samples: int) -> Bounds:
     """Return the bounds of nr_accesses in samples. Rounded, 1 % of 20 samples would fit what is never accessed."""
     percent = pattern.access_unit is AccessUnit.PERCENT
-    return pattern.nr_accesses.scaled(snapshot.aggr_samples, 100) if percent else pattern.nr_accesses
+    return pattern.nr_accesses.scaled(aggr_samples, 100) if percent else pattern.nr_accesses
 
 
-def per_aggregation(pattern: AccessPattern, snapshot: Snapshot) -> Bounds:
+def per_aggregation(pattern: AccessPattern, aggr_us: int) -> Bounds:
     """Return the bounds of the age in aggregation intervals."""
     is_time = pattern.age_unit is AgeUnit.MICROSECONDS
-    return pattern.age.scaled(1, snapshot.aggr_us) if is_time else pattern.age
+    return pattern.age.scaled(1, aggr_us) if is_time else pattern.age
 
 
-def _keep_within(fits: np.ndarray, values: np.ndarray, bounds: Bounds) -> None:
-    if bounds.minimum > 0:
-        fits &= values >= np.ceil(bounds.minimum)
-    if bounds.maximum < UNLIMITED:
-        fits &= values <= np.floor(bounds.maximum)
+@lru_cache(maxsize=1024)
+def _in_whole(pattern: AccessPattern, aggr_samples: int, aggr_us: int) -> tuple[tuple[int, int], ...]:
+    """Return minimum and maximum of size, nr_accesses and age: the whole numbers that are still inside."""
+    bounds = pattern.sz_bytes, in_samples(pattern, aggr_samples), per_aggregation(pattern, aggr_us)
+    return tuple((min(math.ceil(one.minimum), UNLIMITED), min(math.floor(one.maximum), UNLIMITED)) for one in bounds)

@@ -66,25 +66,25 @@ def pick(state: SchemeState, work: Work, prospects: Prospects, granule: int) -> 
     """Take regions of `work`, cut to fit at multiples of `granule` bytes, and charge them to the scheme's quota."""
     scheme = state.scheme
     if inactive := state.inactive():
-        everything = np.ones(len(work), bool)
-        return Picked(_NO_ROWS, everything, ~everything, inactive=inactive)
+        return Picked(_NO_ROWS, *work.without_filters, inactive=inactive)
     if scheme.filters:
         core_filters.cut_at_borders(scheme.filters, work, granule)
-    passed, settled = core_filters.evaluate(scheme.filters, work.snapshot, granule)
-    fits = match(scheme.pattern, work.snapshot)
-    fits &= passed
+        passed, settled = core_filters.evaluate(scheme.filters, work.snapshot, granule)
+    else:
+        passed, settled = work.without_filters
+    fits = work.match(scheme.pattern) & passed
     min_score = 0
     if scheme.quota.limits:
         min_score, enough = _priority(state, work, fits, passed)
         fits &= enough
     limit = _row_limit(state, work)
-    picked = Picked(np.flatnonzero(fits[:limit]), passed, settled, limit=limit, stop=limit, min_score=min_score)
+    rows = fits[:limit].nonzero()[0]
+    sizes = work.snapshot.size[rows] if len(rows) else _NO_ROWS
+    picked = Picked(rows, passed, settled, sizes, limit, stop=limit, min_score=min_score)
     if state.limited:
         picked = _within_limits(state, work, picked, prospects, granule)
-    else:
-        picked = replace(picked, charged=work.snapshot.size[picked.rows])
     last = work.last_rows
-    state.nr_snapshots += int(np.count_nonzero((last >= picked.first) & (last < picked.stop)))
+    state.nr_snapshots += max(int(last.searchsorted(picked.stop) - last.searchsorted(picked.first)), 0)
     return picked
 
 

@@ -3,16 +3,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from damosd.core.regions import cut_order
+from damosd.damos.match import match, match_all
 from damosd.damos.priority import AGE_0, Subscores, subscores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from damosd.core.snapshot import Snapshot
+    from damosd.damos.scheme import AccessPattern
+
+
+_MOST_AT_ONCE = 1 << 16
+"""For more regions than that, it is not the number of calls that takes the time, and the answers would take memory."""
 
 
 @dataclass(slots=True)
@@ -27,14 +35,18 @@ class Work:
     source: np.ndarray
     acted: np.ndarray
     original: Snapshot
+    _fits: dict[int, np.ndarray] = field(default_factory=dict)  # by the pattern's identity: its hash takes longer
     _parts: Subscores | None = None
     _last_rows: np.ndarray | None = None
+    _without_filters: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
-    def on(cls, snapshot: Snapshot) -> Self:
-        """Begin with a snapshot, which stays as it is."""
+    def on(cls, snapshot: Snapshot, patterns: Sequence[AccessPattern] = ()) -> Self:
+        """Begin with a snapshot, which stays as it is; `patterns`, which live on, are those that will be asked for."""
         own = replace(snapshot, age=snapshot.age.copy())
-        return cls(own, np.arange(len(snapshot)), np.zeros(len(snapshot), bool), snapshot)
+        at_once = len(snapshot) <= _MOST_AT_ONCE
+        fits = dict(zip(map(id, patterns), match_all(patterns, snapshot), strict=True)) if at_once else {}
+        return cls(own, np.arange(len(snapshot)), np.zeros(len(snapshot), bool), snapshot, fits)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -44,8 +56,21 @@ class Work:
         source, start = cut_order(self.snapshot.start, index, address)
         self.snapshot = self.snapshot.pieces(source, start)
         self.source, self.acted = self.source[source], self.acted[source]
-        self._last_rows = None
+        self._last_rows = self._without_filters = None
+        self._fits.clear()
         return source
+
+    def match(self, pattern: AccessPattern) -> np.ndarray:
+        """Tell which regions fit the pattern now: bool, shape (n,)."""
+        known = self._fits.get(id(pattern))
+        return match(pattern, self.snapshot) if known is None else known
+
+    @property
+    def without_filters(self) -> tuple[np.ndarray, np.ndarray]:
+        """What a scheme without filters lets pass, and what its filters settle: all and nothing (bool, shape (n,))."""
+        if self._without_filters is None:
+            self._without_filters = np.ones(len(self), bool), np.zeros(len(self), bool)
+        return self._without_filters
 
     @property
     def last_rows(self) -> np.ndarray:
@@ -75,5 +100,8 @@ class Work:
 
     def act(self, rows: np.ndarray) -> None:
         """Note that the regions `rows` (indices) are acted on: their age starts again."""
+        if not len(rows):
+            return
         self.acted[rows] = True
         self.snapshot.age[rows] = 0
+        self._fits.clear()

@@ -17,7 +17,7 @@ from damosd.access import page_bits
 from damosd.access.accessed_bit import NOWHERE, SHARED_AGING_CPU
 from damosd.access.pagetable import PAGE, PageTables, Space, Spaces, SpacesGoneError
 from damosd.access.ranges import clip, inside, union
-from damosd.access.shares import fair_share
+from damosd.access.shares import equal_share, fair_share
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
 from damosd.linux import clear_refs, process
 from damosd.linux.madvise import Advice, process_madvise
@@ -174,7 +174,7 @@ class VaddrPages(Processes):
 
     def _mapped(self, target: int) -> np.ndarray:
         """Return what is mapped of a target, as of a moment ago; notes when it turns out to have ended."""
-        mappings = self.recent_mappings(target, READING_CPU / self.nr_targets)
+        mappings = self.recent_mappings(target, READING_CPU * equal_share())
         if mappings is None or not len(mappings):  # none either where the first thread has ended: it takes no advice
             self._targets[target].ended = True
             self._changed.add(target)

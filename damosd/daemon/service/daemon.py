@@ -21,6 +21,7 @@ from damosd.daemon.session import Hooks, Lasting
 from damosd.daemon.wait import Waiter
 from damosd.errors import DamosdError
 from damosd.linux import process
+from damosd.linux.libc import give_back_memory
 from damosd.report.daemon import ConfigurationStatus, DaemonStatus
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from damosd.damos.backoff import GuardStatus
     from damosd.damos.scheme import Scheme
 
+_GIVE_BACK_S = 60.0
+"""How often to give back the memory that is not needed any more."""
 _IDLE_S = 1.0
 """How long to sleep at most: something may have to be told meanwhile."""
 
@@ -89,6 +92,7 @@ class Daemon:
         self.plan = plan(machinery.load())
         self.discovery = Discovery(self.plan.settings.selection, self.plan.settings.discovery_interval_us / 1e6)
         self._next_discovery = 0.0
+        self._next_giving_back = self._begun + _GIVE_BACK_S
         self._around.configure(self.plan.settings)
         for planned in self.plan.planned:
             self.workers[planned.name] = self._worker(planned, self.plan)
@@ -164,6 +168,10 @@ class Daemon:
         if self._reload_wanted:
             self._reload_wanted = False
             self.reload()
+        if now >= self._next_giving_back:
+            gc.collect()  # which also empties Python's lists of tuples to use again: up to 2,000 of each length
+            give_back_memory()
+            self._next_giving_back = now + _GIVE_BACK_S
         if not self.workers or any(worker.busy_s < STUCK_S for worker in self.workers.values()):
             self._around.alive(self.status)
 

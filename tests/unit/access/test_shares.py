@@ -36,3 +36,10 @@ def test_a_process_that_several_monitors_have_counts_once() -> None:
     assert shares.fair_share() == 0.5
     shares.leave(*range(20))
     assert shares.fair_share() == 1
+
+
+def test_what_all_may_take_together_is_shared_by_all() -> None:
+    """From the first on, and with nobody there it is the whole."""
+    assert shares.equal_share() == 1
+    shares.enter(*range(40))
+    assert shares.equal_share() == 0.025

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -232,3 +234,16 @@ def test_the_end_of_all_targets_is_told(two: list[Process], goal: Goal, zombie: 
         process.end(zombie=zombie)
     with pytest.raises(MetricUnavailableError, match="all targets have ended"):
         metrics.goal(goal)
+
+
+def test_it_is_gone_when_nobody_has_it_any_more(machine: Path) -> None:
+    """At once: what a daemon drops at every reload must not wait for the garbage collector."""
+    gc.disable()
+    try:
+        metrics = SystemMetrics((), machine)
+        metrics.goal(Goal(GoalMetric.ACTIVE_MEM_BP, 1))
+        gone = weakref.ref(metrics)
+        del metrics
+        assert gone() is None
+    finally:
+        gc.enable()

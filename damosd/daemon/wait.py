@@ -19,13 +19,15 @@ _SHORT_S = 0.02
 
 
 class Waiter:
-    """Waits with microsecond resolution, in one system call, however many descriptors there are.
+    """Waits with microsecond resolution, in one system call or two, however many descriptors there are.
 
     While it is entered, SIGINT, SIGTERM and SIGHUP call `on_signal` and wake it up.
     """
 
     def __init__(self, pidfds: Iterable[int], on_signal: Callable[[signal.Signals], None]) -> None:
         self._epoll = select.epoll()
+        self._anything = select.poll()  # not select, which takes no descriptor above 1023
+        self._anything.register(self._epoll.fileno(), select.POLLIN)
         self._on_signal = on_signal
         self._wakeup, self._wakeup_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoll.register(self._wakeup, select.EPOLLIN)
@@ -81,7 +83,7 @@ class Waiter:
                 return set()
             self._next_poll = now + _SHORT_S
         else:
-            select.select([self._epoll.fileno()], [], [], left)
+            self._comes_before(moment, left)
         found = {fd for fd, _events in self._epoll.poll(0)}
         if self._wakeup in found:
             os.read(self._wakeup, 4096)
@@ -96,9 +98,7 @@ class Waiter:
         if left <= _SHORT_S:
             time.sleep(left)
             return False
-        # An epoll descriptor can be selected itself: epoll_wait(2) counts in milliseconds, select(2) does not.
-        ready, _, _ = select.select([self._epoll.fileno()], [], [], left)
-        if not ready:
+        if not self._comes_before(moment, left):
             return False
         for fd, _events in self._epoll.poll(0):
             if fd == self._wakeup:
@@ -106,3 +106,10 @@ class Waiter:
             else:
                 self._epoll.unregister(fd)  # a target that ended is ready for ever
         return True
+
+    def _comes_before(self, moment: float, left: float) -> bool:
+        """Sleep until something comes, or until `moment`, which is `left` seconds away; tell which it was."""
+        if self._anything.poll(int(left * 1e3)):
+            return True
+        time.sleep(max(moment - time.monotonic(), 0))  # poll(2) counts in milliseconds
+        return False

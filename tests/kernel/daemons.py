@@ -46,11 +46,12 @@ class RunningDaemon:
         """Write a scheme file."""
         (self.folder / "schemes.d" / name).write_text(text)
 
-    def start(self, *, ready: bool = True) -> None:
-        """Start it, and wait until it answers."""
+    def start(self, *, ready: bool = True, inherit: bool = False) -> None:
+        """Start it, with the files that are open here for it to `inherit`, and wait until it answers."""
         command = [sys.executable, "-m", "damosd", "daemon", "--root", str(self.root), "--socket", str(self.socket)]
         with (self.root / "log").open("ab") as log:
-            self.process = subprocess.Popen([*command, "--state", str(self.state)], stderr=log, stdout=log)
+            command += ["--state", str(self.state)]
+            self.process = subprocess.Popen(command, stderr=log, stdout=log, close_fds=not inherit)
         if ready:
             until(self.answers, "the daemon answers")
 

@@ -8,6 +8,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.descriptors import many_open
 
 from damosd.errors import DamosdError, UsageError
 from damosd.linux.smaps import HugeAdvice
@@ -112,6 +113,23 @@ def test_all_may_end_and_others_come(daemon: RunningDaemon, programs: Programs) 
         passed = daemon.target("ours")["status"]["passed"]
         assert daemon.target("ours")["status"]["passed"] == passed
     until(lambda: daemon.open_files() <= before, "all its files are closed")
+
+
+def test_very_many_files_may_be_open(daemon: RunningDaemon, programs: Programs) -> None:
+    """As with hundreds of targets: it is monitored, changed and left all the same."""
+    daemon.write(MAIN.format(folder=programs.folder))
+    daemon.schemes(STAT)
+    with many_open():
+        daemon.start(inherit=True)
+    assert daemon.open_files() > 1024
+    process = programs.sleep()
+    until(lambda: daemon.pids("ours") == {process.pid}, "it is monitored")
+    assert daemon.ask("reload")["ok"]
+    process.kill()
+    process.wait()
+    until(lambda: not daemon.pids("ours"), "it is gone")
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log
 
 
 @pytest.mark.usefixtures("zram")

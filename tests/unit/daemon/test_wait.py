@@ -8,6 +8,8 @@ import signal
 import subprocess
 import time
 
+from support.descriptors import many_open
+
 from damosd.daemon.wait import Waiter
 
 
@@ -89,3 +91,17 @@ def test_a_signal_ends_a_wait_for_what_is_ready() -> None:
         assert waiter.ready(begun + 30) == set()
         assert time.monotonic() - begun < 20
     assert seen == [signal.SIGHUP]
+
+
+def test_its_descriptor_may_have_any_number() -> None:
+    """A daemon with many targets has thousands open; select(2) ends at 1023."""
+    with many_open(), Waiter([], lambda _: None) as waiter:
+        pipe = os.pipe()
+        waiter.listen(pipe[0])
+        moment = time.monotonic() + 0.03
+        assert waiter.ready(moment) == set()
+        assert time.monotonic() >= moment
+        os.write(pipe[1], b"x")
+        assert waiter.until(time.monotonic() + 30)
+    for fd in pipe:
+        os.close(fd)

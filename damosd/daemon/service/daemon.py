@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _GIVE_BACK_S = 60.0
 """How often to give back the memory that is not needed any more."""
+_ALL_GLANCES_S = 0.2
+"""How long to wait at most, for the status, for steps of targets that are under way."""
 _IDLE_S = 1.0
 """How long to sleep at most: something may have to be told meanwhile."""
 
@@ -291,7 +293,8 @@ class Daemon:
         now, cpu = time.monotonic(), time.process_time()
         passed, took = max(now - self._last, 1e-3), cpu - self._last_cpu
         self._last, self._last_cpu = now, cpu
-        targets = tuple(worker.status() for worker in self.workers.values())
+        limit = now + _ALL_GLANCES_S
+        targets = tuple(worker.status(limit) for worker in self.workers.values())
         return DaemonStatus(
             version=self._version,
             pid=os.getpid(),

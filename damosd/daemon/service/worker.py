@@ -112,9 +112,9 @@ class Worker:
         """Names of schemes that somebody has switched off."""
         return set(self._watch.disabled())
 
-    def status(self) -> NamedStatus:
-        """Return the figures of this moment; while a step goes on for long, those of before it."""
-        if not self._lock.acquire(timeout=_GLANCE_S):
+    def status(self, limit: float = math.inf) -> NamedStatus:
+        """Return the figures of this moment; while a step goes on for long, or after `limit`, those of before it."""
+        if not self._lock.acquire(timeout=min(max(limit - time.monotonic(), 0), _GLANCE_S)):
             return replace(self._last, busy_s=self.busy_s)
         try:
             self._last = self._watch.status()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -155,11 +156,13 @@ def test_a_step_that_goes_on_keeps_nobody_waiting(worker: Worker, watch: FakeWat
     watch.due = False
     worker.start()
     assert not worker.status().busy_s
+    assert not worker.status(time.monotonic() - 1).busy_s
     watch.may_go_on.clear()
     with worker.held():
         watch.due = True
     assert watch.ticked.wait(LONG_S)
     assert worker.status().busy_s > 0
+    assert worker.status(time.monotonic() - 1).busy_s > 0
     assert worker.status().name == "cache"
     with pytest.raises(BusyError, match="'cache' is busy"), worker.held():
         raise AssertionError

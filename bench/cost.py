@@ -104,7 +104,6 @@ def system_calls() -> list[Row]:
                 counts = daemon.count_system_calls(5)
             if counts is None:
                 return [Row("system calls a tick", "strace is not installed", "at most 3")]
-            counts.pop("poll", None)  # a long wait is this as well
             ticks = counts["clock_nanosleep"]
             of_ticks = {call: n for call, n in counts.items() if call not in _CALLS_BESIDE_TICKS}
             a_tick = sum(of_ticks.values()) / ticks

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from damosd.config.costs import surprises
 from damosd.config.load import load_files
 from damosd.config.locate import DropIn, folders_below, locate
 from damosd.config.merge import Merged, merge
@@ -56,7 +57,7 @@ def find_configuration(root: Path) -> Configuration:
         loaded.settings,
         located.files,
         merged,
-        (*located.warnings, *merged.warnings),
+        (*(surprises(main, loaded.settings) if loaded.settings else ()), *located.warnings, *merged.warnings),
         (*loaded.problems, *located.problems, *loaded.problems_of_files, *merged.problems),
         loaded.hint or located.hint or loaded.hint_of_files,
     )

@@ -97,7 +97,7 @@ def system_calls_by_tick(pid: int, log: Path, wait: Callable[[], object]) -> lis
         name = line.split(maxsplit=1)[1].partition("(")[0]
         if name == "clock_nanosleep":
             ticks.append([])
-        elif name.isidentifier() and name != "poll":  # a long wait is both
+        elif name.isidentifier():
             ticks[-1].append(name)
     return ticks[1:-1]  # the first and the last were seen in part
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from damosd.daemon.discovery.discovery import SETTLE_S, Discovery
 from damosd.daemon.service.plan import Plan, plan
+from damosd.daemon.service.turns import Turns
 from damosd.daemon.service.watch import Watch
 from damosd.daemon.service.worker import STUCK_S, Worker
 from damosd.daemon.session import Hooks, Lasting
@@ -90,6 +91,7 @@ class Daemon:
         self._reload_wanted = False
         self._doubts: set[int] = set()
         self._failure: BaseException | None = None
+        self._turns = Turns()
         self.workers: dict[str, Worker] = {}
         self.plan = plan(machinery.load())
         self.discovery = Discovery(self.plan.settings.selection, self.plan.settings.discovery_interval_us / 1e6)
@@ -110,7 +112,7 @@ class Daemon:
             on_outcome=partial(self._around.did, planned.name),
         )
         watch = Watch(planned, lasting, hooks, dry_run=settings.dry_run)
-        return Worker(watch, self._tell_joined, self._fail)
+        return Worker(watch, self._turns, self._tell_joined, self._fail)
 
     def _fail(self, error: BaseException) -> None:
         """Take note in a target's thread that it has failed: that is the end of all."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from damosd.daemon.discovery.changes import Gone, Match
+    from damosd.daemon.service.turns import Turns
     from damosd.daemon.service.watch import Watch
     from damosd.linux.pidfd import Pidfd
     from damosd.report.daemon import NamedStatus
@@ -34,7 +35,7 @@ class BusyError(DamosdError):
 
 
 class Worker:
-    """Drives `watch` from `start` on. All methods are for one other thread.
+    """Drives `watch` from `start` on, in `turns` with others. All methods are for one other thread.
 
     `on_joined` is given each process that it was to begin with, and why it could not, or nothing; `on_failure` what the
     thread died of. Both may be called in it.
@@ -43,11 +44,13 @@ class Worker:
     def __init__(
         self,
         watch: Watch,
+        turns: Turns,
         on_joined: Callable[[Match, str], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self.name = watch.name
         self._watch = watch
+        self._turns = turns
         self._on_joined = on_joined
         self._on_failure = on_failure
         self._lock = threading.Lock()  # who has it may touch the watch
@@ -148,9 +151,10 @@ class Worker:
         with self._wake:
             pending, self._pending = self._pending, []
         for gone, appeared in pending:
-            self._begun = time.monotonic()
-            for match, failure in self._watch.change(gone, appeared):
-                self._on_joined(match, failure)
+            with self._turns.one():
+                self._begun = time.monotonic()
+                for match, failure in self._watch.change(gone, appeared):
+                    self._on_joined(match, failure)
         self._begun = math.inf
 
     def _sleep_until(self, moment: float) -> None:
@@ -162,7 +166,7 @@ class Worker:
             self._look_again = False
 
     def _step(self) -> None:
-        with self._lock:
+        with self._turns.one(), self._lock:
             now = self._begun = time.monotonic()
             if now >= self._watch.next_tick():
                 self._watch.tick(now)

@@ -155,3 +155,26 @@ def test_examples_are_right(tmp_path: Path) -> None:
     assert set(yaml.safe_load(keys)) == set(keys_of(MainModel)) - {"keep_changes", "unprotected"}
     assert everything.dry_run
     assert everything.control.status_for_all
+
+
+@pytest.mark.parametrize(
+    ("targets", "monitoring", "told"),
+    [
+        (26, "{resolution: region, sample_us: 25 ms, aggr_us: 1 s}", True),
+        (25, "{resolution: region, sample_us: 25 ms, aggr_us: 1 s}", False),
+        (26, "{resolution: auto}", False),
+        (1, "{resolution: region, sample_us: 500 us}", False),
+    ],
+)
+def test_what_many_targets_cost_is_told(tmp_path: Path, targets: int, monitoring: str, told: bool) -> None:
+    """Each samples its regions by itself. One that does so very often is what somebody wanted."""
+    folder = tmp_path / "etc/damosd"
+    folder.mkdir(mode=0o755, parents=True)
+    names = "".join(f"  t{number}: {{comm: c{number}}}\n" for number in range(targets))
+    (folder / "damosd.yaml").write_text(f"monitoring: {monitoring}\ntargets:\n{names}")
+    configuration = find_configuration(tmp_path)
+    assert not configuration.problems
+    said = [warning.message for warning in configuration.warnings]
+    assert len(said) == told
+    if told:
+        assert said[0].startswith("26 targets sample regions 1,040 times a second, each by itself, which takes 20 %")

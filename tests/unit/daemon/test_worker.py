@@ -14,6 +14,7 @@ from support.daemon_status import target
 
 from damosd.daemon.discovery.changes import End, Gone, Match
 from damosd.daemon.service import worker as module
+from damosd.daemon.service.turns import Turns
 from damosd.daemon.service.worker import BusyError, Worker
 from damosd.errors import UnavailableError
 
@@ -97,6 +98,10 @@ class Told:
     joined: list[tuple[int, str]] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
 
+    def on_joined(self, one: Match, why: str) -> None:
+        """Note that a process has joined, or why not."""
+        self.joined.append((one.pid, why))
+
 
 def match(pid: int, *, room: bool = True) -> Match:
     """Return a process that matches."""
@@ -120,7 +125,9 @@ def worker(watch: FakeWatch, told: Told, monkeypatch: pytest.MonkeyPatch) -> Ite
     """Its worker, whom nobody waits long for."""
     monkeypatch.setattr(module, "_PATIENCE_S", 0.1)
     monkeypatch.setattr(module, "_END_S", 0.2)
-    worker = Worker(cast("Watch", watch), lambda one, why: told.joined.append((one.pid, why)), told.failures.append)
+    worker = Worker(
+        cast("Watch", watch), Turns(), lambda one, why: told.joined.append((one.pid, why)), told.failures.append
+    )
     yield worker
     watch.may_go_on.set()
     worker.stop()

@@ -12,7 +12,7 @@ import numpy as np
 from damosd.damos.scheme import UNLIMITED, AccessPattern, AccessUnit, AgeUnit, Bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from damosd.core.snapshot import Snapshot
 
@@ -55,4 +55,9 @@ def per_aggregation(pattern: AccessPattern, aggr_us: int) -> Bounds:
 def _in_whole(pattern: AccessPattern, aggr_samples: int, aggr_us: int) -> tuple[tuple[int, int], ...]:
     """Return minimum and maximum of size, nr_accesses and age: the whole numbers that are still inside."""
     bounds = pattern.sz_bytes, in_samples(pattern, aggr_samples), per_aggregation(pattern, aggr_us)
-    return tuple((min(math.ceil(one.minimum), UNLIMITED), min(math.floor(one.maximum), UNLIMITED)) for one in bounds)
+    return tuple((_whole(math.ceil, one.minimum), _whole(math.floor, one.maximum)) for one in bounds)
+
+
+def _whole(rounded: Callable[[float], int], bound: float) -> int:
+    """Return the bound as a number that fits into an int64; who writes a policy in Python may mean infinity."""
+    return min(rounded(min(bound, UNLIMITED)), UNLIMITED)

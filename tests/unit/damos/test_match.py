@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -33,6 +34,18 @@ def test_no_bound_fits_everything() -> None:
     """The default pattern has no limits, however large the values."""
     largest = UNLIMITED // 2
     assert match(AccessPattern(), snapshot([PAGE, PAGE], [0, 20], [0, largest])).all()
+
+
+@pytest.mark.parametrize("largest", [UNLIMITED, float(UNLIMITED), math.inf])
+def test_what_is_no_limit(largest: float) -> None:
+    """Also as a float, and as infinity; as a minimum it is one that nothing reaches."""
+    regions = snapshot([PAGE, PAGE], [0, 20], [0, 100])
+    for pattern in (
+        AccessPattern(nr_accesses=Bounds(0, largest), access_unit=AccessUnit.PERCENT),
+        AccessPattern(age=Bounds(0, largest), age_unit=AgeUnit.MICROSECONDS),
+    ):
+        assert match(pattern, regions).all()
+    assert not match(AccessPattern(age=Bounds(largest, largest)), regions).any()
 
 
 def test_percent_is_of_the_most_samples_and_exact() -> None:

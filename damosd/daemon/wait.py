@@ -83,7 +83,7 @@ class Waiter:
                 return set()
             self._next_poll = now + _SHORT_S
         else:
-            self._comes_before(moment, left)
+            self._comes_before(moment)
         found = {fd for fd, _events in self._epoll.poll(0)}
         if self._wakeup in found:
             os.read(self._wakeup, 4096)
@@ -98,7 +98,7 @@ class Waiter:
         if left <= _SHORT_S:
             time.sleep(left)
             return False
-        if not self._comes_before(moment, left):
+        if not self._comes_before(moment):
             return False
         for fd, _events in self._epoll.poll(0):
             if fd == self._wakeup:
@@ -107,9 +107,9 @@ class Waiter:
                 self._epoll.unregister(fd)  # a target that ended is ready for ever
         return True
 
-    def _comes_before(self, moment: float, left: float) -> bool:
-        """Sleep until something comes, or until `moment`, which is `left` seconds away; tell which it was."""
-        if self._anything.poll(int(left * 1e3)):
+    def _comes_before(self, moment: float) -> bool:
+        """Sleep until something comes, or until `moment` (time.monotonic()); tell whether something has come."""
+        if self._anything.poll(int(max(moment - time.monotonic(), 0) * 1e3)):
             return True
         time.sleep(max(moment - time.monotonic(), 0))  # poll(2) counts in milliseconds
         return False

@@ -72,9 +72,7 @@ def _read(fd: int, timeout_s: float) -> bytes | None:
     """Read `fd` to its end; None when that does not come within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     answer = b""
-    more = select.poll()
-    more.register(fd, select.POLLIN)
-    while more.poll(max(deadline - time.monotonic(), 0) * 1e3):
+    while select.select([fd], [], [], max(deadline - time.monotonic(), 0))[0]:
         part = os.read(fd, 1 << 16)
         if not part:
             return answer

@@ -125,9 +125,7 @@ def worker(watch: FakeWatch, told: Told, monkeypatch: pytest.MonkeyPatch) -> Ite
     """Its worker, whom nobody waits long for."""
     monkeypatch.setattr(module, "_PATIENCE_S", 0.1)
     monkeypatch.setattr(module, "_END_S", 0.2)
-    worker = Worker(
-        cast("Watch", watch), Turns(), lambda one, why: told.joined.append((one.pid, why)), told.failures.append
-    )
+    worker = Worker(cast("Watch", watch), Turns(), told.on_joined, told.failures.append)
     yield worker
     watch.may_go_on.set()
     worker.stop()

@@ -215,8 +215,14 @@ def drop_from_memory(path: Path) -> None:
     ids=["system", "node"],
 )
 def test_a_reading_follows_what_happens(victim: Victim, read: Callable[[SystemMetrics], int]) -> None:
-    """Memory that a process takes is free no more."""
+    """Memory that a process takes is free no more: to be seen at least once in ten, as others give back theirs."""
     metrics = SystemMetrics(())
-    before = read(metrics)
-    victim.written(512 * MIB)
-    assert read(metrics) < before
+
+    def follows() -> bool:
+        before = read(metrics)
+        area = victim.written(512 * MIB)
+        after = read(metrics)
+        victim.do("unmap", area.start, area.size)
+        return after < before
+
+    assert any(follows() for _ in range(10))

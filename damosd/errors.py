@@ -62,5 +62,9 @@ class TargetGoneError(DamosdError, ProcessLookupError):
     """The target's process has ended. Normal flow, not a failure."""
 
 
+class TargetBusyError(DamosdError):
+    """The process changes its own memory map, and others would have to wait for it. Later it may be done."""
+
+
 class TargetRefusedError(DamosdError):
     """The process cannot be a target: a kernel thread, or it has no memory of its own."""

@@ -6,6 +6,11 @@ is seen for sure, and moves the page to the inactive list. It cannot age pages t
 zero page and memory of devices: a sample there that is young already counts as not observed. For the pages that are
 shared, `clear_refs` makes a whole process old now and then, at a cost bounded by `SHARED_AGING_CPU`.
 
+Making old takes the lock of the process's memory map. While that is taken by one of its own threads, for example while
+it forks, a process is left as it is, so that others need not wait for it: its samples that are old stay good, the
+others count as not observed. One that is alone is waited for, unless it takes longer than ALONE_PATIENCE_S for it to
+be free for a moment.
+
 Needs BPF, and process_madvise on the targets; see `linux.bpf` and `linux.madvise`.
 """
 
@@ -37,6 +42,10 @@ if TYPE_CHECKING:
 SHARED_AGING_CPU = 0.0005
 """How much of one CPU the aging of shared pages may take, per target; see `shares.fair_share`."""
 _COLD = int(Advice.COLD)  # to look it up in the enum takes longer than to use it
+ALONE_PATIENCE_S = 0.1
+"""For so long the lock of a memory map may be taken all the time before nobody waits for it any more."""
+_WARY_S = 60.0
+"""For so long after a process was found locked, it is asked about once more at the last moment."""
 _NEW_PAGES = 64
 """After so many new pages the first is on an LRU list: the kernel puts them there 31 at a time, before 6.11 15."""
 
@@ -52,6 +61,7 @@ class _Target:
     ended: bool = False
     refused: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))  # MADV_COLD fails there
     next_shared_aging: float = 0.0
+    wary_until: float = 0.0
 
 
 class AccessedBit:
@@ -137,6 +147,7 @@ class AccessedBit:
         request = self._request
         request.nr_samples, request.prepared = self._count, 0
         request.check, request.prepare = False, True
+        request.leave = len(self._sampled) > 1
         self.advance()
         request.check = True
 
@@ -145,9 +156,11 @@ class AccessedBit:
 
         Return whether `take_changed` has something to tell.
         """
-        nr_failed, nr_vectors, nr_shared, nr_bytes = self._tables.probe()
+        nr_failed, nr_vectors, nr_shared, nr_locked, nr_bytes = self._tables.probe()
         if nr_failed:
             self._find_again()
+        if nr_locked:
+            self._beware()
         if len(self._sampled) == 1:
             self._make_target_old(self._sampled[0], 0, nr_vectors, nr_bytes, nr_shared)
         elif nr_vectors or nr_shared:
@@ -197,6 +210,17 @@ class AccessedBit:
             target.space = space
         self._set_spaces()
 
+    def _beware(self) -> None:
+        """Take note of those that are locked."""
+        until = time.monotonic() + _WARY_S
+        for row in np.flatnonzero(self._segments["locked"]).tolist():
+            self._targets[self._sampled[row]].wary_until = until
+
+    def _is_in_the_way(self, target: _Target, *, for_all: bool = False) -> bool:
+        """Tell whether others would have to wait for a process now, or we for very long."""
+        patience_s = 0.0 if len(self._sampled) > 1 else ALONE_PATIENCE_S
+        return self._tables.is_locked(target.space, patience_s=patience_s, for_all=for_all)
+
     def _make_old(self) -> None:
         """Make old the pages that the run has listed, and now and then those that only clear_refs can."""
         segments = self._segments
@@ -208,6 +232,9 @@ class AccessedBit:
 
     def _make_target_old(self, index: int, first: int, nr_vectors: int, nr_bytes: int, nr_shared: int) -> None:
         target = self._targets[index]
+        if target.wary_until and target.wary_until > time.monotonic() and self._is_in_the_way(target):
+            self._note_young(index)
+            return
         try:
             if nr_vectors and (
                 nr_vectors > MAX_VECTORS
@@ -216,7 +243,7 @@ class AccessedBit:
             ):
                 self._make_old_or_note(index, first, nr_vectors)
             if nr_shared and time.monotonic() >= target.next_shared_aging:
-                _age_shared(target)
+                self._age_shared(target)
         except TargetGoneError:
             target.ended = True
             self._changed.add(index)
@@ -235,22 +262,29 @@ class AccessedBit:
             ranges = maps.read(target.pidfd.proc).ranges
             mapping = np.searchsorted(ranges[:, 0], vectors[failed, 0], side="right") - 1
             target.refused = np.unique(np.concatenate((target.refused, ranges[mapping[mapping >= 0]])), axis=0)
+        self._note_young(index, target.refused)
+
+    def _note_young(self, index: int, ranges: np.ndarray | None = None) -> None:
+        """Take note that a target's young pages, or those in `ranges` (int64, (n, 2)), were not made old just now."""
         samples = slice(self._offsets[index], self._offsets[index + 1])
-        addresses = self._addresses[self._request.prepared - self._count :][samples]  # of the round that has just begun
-        young = (self._tables.results[samples] & ACCESSED) != 0
-        self._states[samples, UNSEEN] |= young & inside(addresses, target.refused)
+        unseen = (self._tables.results[samples] & ACCESSED) != 0
+        if ranges is not None:
+            addresses = self._addresses[self._request.prepared - self._count :][samples]  # of the round that begins
+            unseen &= inside(addresses, ranges)
+        self._states[samples, UNSEEN] |= unseen
 
-
-def _age_shared(target: _Target) -> None:
-    """Make the whole target old, and find out when it may be done again."""
-    begun = time.monotonic()
-    try:
-        clear_refs.make_all_old(target.pidfd.proc)
-    except PrivilegeError:
-        target.next_shared_aging = math.inf  # what is shared stays unobserved
-        return
-    ended = time.monotonic()
-    target.next_shared_aging = ended + (ended - begun) / (SHARED_AGING_CPU * fair_share())
+    def _age_shared(self, target: _Target) -> None:
+        """Make the whole target old, and find out when it may be done again."""
+        if self._is_in_the_way(target, for_all=True):
+            return
+        begun = time.monotonic()
+        try:
+            clear_refs.make_all_old(target.pidfd.proc)
+        except PrivilegeError:
+            target.next_shared_aging = math.inf  # what is shared stays unobserved
+            return
+        ended = time.monotonic()
+        target.next_shared_aging = ended + (ended - begun) / (SHARED_AGING_CPU * fair_share())
 
 
 def probe() -> Feature:

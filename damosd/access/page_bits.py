@@ -37,7 +37,7 @@ from damosd.linux.madvise import Advice, process_madvise
 from damosd.places import addresses, members, places_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from damosd.access.pagetable import PageTables, Space
 
@@ -66,13 +66,15 @@ class MadeOld(NamedTuple):
 
     Of shape (number of address spaces,): `nr_ranges`, int64; `flushed`, bool, whether that flushed all translations, so
     that every later access leaves a trace; `unknown`, bool, whether there were pages outside of all mappings, which
-    then have changed. And `refused`, int64, (m, 2), the ranges that refuse.
+    then have changed; `left`, bool, whether it was left before all was done. And `refused`, int64,
+    (m, 2), the ranges that refuse.
     """
 
     nr_ranges: np.ndarray
     flushed: np.ndarray
     refused: np.ndarray
     unknown: np.ndarray
+    left: np.ndarray
 
 
 def populated(tables: PageTables, spaces: Space | Spaces) -> np.ndarray:
@@ -152,11 +154,13 @@ def make_old(
     ranges: np.ndarray,
     *,
     flush: bool | np.ndarray = False,
+    leaves: Callable[[Space], bool] | None = None,
 ) -> MadeOld:
     """Make the pages in `ranges` old, as far as MADV_COLD can.
 
     `mapped` is all that is mapped; both int64, (n, 2), sorted, disjoint. `flush`: so that all cached translations are
-    flushed, if possible; of all address spaces, or of each. Raises TargetGoneError, PrivilegeError.
+    flushed, if possible; of all address spaces, or of each. `leaves` tells which are left as they are by then.
+    Raises TargetGoneError, PrivilegeError.
     """
     spaces = Spaces.of(spaces)
     known = inside(ranges[:, 0], mapped) & inside(ranges[:, 1] - 1, mapped)
@@ -164,9 +168,9 @@ def make_old(
     ranges = _close_up(ranges, mapped, np.broadcast_to(flush, len(spaces)))
     ranges, pairs = _whole_folios(tables, spaces, ranges)
     ranges = clip(union(ranges), mapped).ranges
-    made, refusing = _advise(spaces, ranges)
+    made, refusing, left = _advise(spaces, ranges, leaves)
     flushed = _marked(len(spaces), pairs[_have_both(made, pairs)])
-    return MadeOld(np.bincount(members(ranges[:, 0]), minlength=len(spaces)), flushed, refusing, unknown)
+    return MadeOld(np.bincount(members(ranges[:, 0]), minlength=len(spaces)), flushed, refusing, unknown, left)
 
 
 def _marked(nr_spaces: int, ranges: np.ndarray) -> np.ndarray:
@@ -176,13 +180,19 @@ def _marked(nr_spaces: int, ranges: np.ndarray) -> np.ndarray:
     return marked
 
 
-def _advise(spaces: Spaces, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the advice; return what took it and what refused it: int64, (n, 2), sorted."""
+def _advise(
+    spaces: Spaces, ranges: np.ndarray, leaves: Callable[[Space], bool] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the advice; return what took it and what refused it, int64, (n, 2), sorted, and who was left, bool."""
     made, refusing, gone = [ranges[:0]], [ranges[:0]], []
+    left = np.zeros(len(spaces), bool)
     owner = members(ranges[:, 0])
     which, first = np.unique(owner, return_index=True)
     for one, part in zip(which.tolist(), np.split(ranges, first[1:]), strict=False):
         for batch in batches(addresses(part), _BATCH_BYTES):
+            if leaves and leaves(spaces.members[one]):
+                left[one] = True
+                break
             vectors = np.column_stack((batch[:, 0], batch[:, 1] - batch[:, 0]))
             try:
                 errnos = process_madvise(spaces.pidfds[one].fd, vectors, Advice.COLD)
@@ -196,7 +206,7 @@ def _advise(spaces: Spaces, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]
                 refusing.append(places_of(one, batch[errnos == errno.EINVAL]))
     if gone:
         raise SpacesGoneError(spaces, gone)
-    return np.concatenate(made), np.concatenate(refusing)
+    return np.concatenate(made), np.concatenate(refusing), left
 
 
 def _close_up(ranges: np.ndarray, mapped: np.ndarray, flush: np.ndarray) -> np.ndarray:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from ctypes import Structure, c_uint32, c_uint64
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -66,14 +67,27 @@ class Request(Structure):
         ("prepared", c_uint32),
         ("nr_samples", c_uint32),
         ("above", c_uint32),
+        ("leave", c_uint32),
         ("nr_failed", c_uint32),
         ("nr_vectors", c_uint32),
         ("nr_shared", c_uint32),
+        ("nr_locked", c_uint32),
         ("bytes", c_uint64),
+        ("lock", c_uint64),
     )
 
 
-_ANSWER = Struct("@IIIQ")
+class Answer(NamedTuple):
+    """What a run of `probe` has answered."""
+
+    nr_failed: int
+    nr_vectors: int
+    nr_shared: int
+    nr_locked: int
+    bytes: int
+
+
+_ANSWER = Struct("=4I4xQ")
 
 
 class _Search(Structure):
@@ -90,8 +104,11 @@ _SEGMENT = np.dtype(
     [(name, np.uint64) for name in ("task", "start_boottime", "exec_id")]
     + [(name, np.uint32) for name in ("tgid", "count", "status", "nr_vectors")]
     + [("bytes", np.uint64), ("nr_shared", np.uint32), ("round", np.uint32), ("switches", np.uint64)]
+    + [("locked", np.uint32), ("unused", np.uint32)]
 )
 _IDENTITY = ("task", "start_boottime", "exec_id", "tgid")
+_LOCK_TAKEN = 7
+_NOT_ASKED = (0,) * (len(_SEGMENT.names or ()) - len(_IDENTITY))
 _STATE = np.dtype((np.uint32, (4,)))
 UNSEEN = 2
 """The column of `PageTables.states` after the two counts."""
@@ -120,12 +137,13 @@ def _room(there: int, wanted: int) -> int:
 
 
 class Spaces:
-    """Some address spaces that are looked at together, MAX_MEMBERS at most: `pidfds` holds them in their order.
+    """Some address spaces that are looked at together, MAX_MEMBERS at most: `members`, and their `pidfds`.
 
     What is asked about them are places (`damosd.places`); those of a single one are plain addresses.
     """
 
     def __init__(self, spaces: Sequence[Space]) -> None:
+        self.members = tuple(spaces)
         self.pidfds = [space.pidfd for space in spaces]
         self.records = np.zeros(len(spaces), _SEGMENT)
         for name in _IDENTITY:
@@ -186,11 +204,13 @@ class PageTables:
         self.vector_samples = bpf.array("vector_samples", np.dtype(np.uint32))
         self._copies = bpf.array("copies", _TABLE)
         self._found = bpf.array("found", _FOUND)
+        self._asked = bpf.array("asked", _SEGMENT)
         if not self.request.layout.direct_map:
             self.request.layout = self._locate(bpf)
         self._probe = bpf.program("probe", self.request)
         self._tables = bpf.program("tables", self.request)
         self._directories = bpf.program("directories", self.request)
+        self._lock = bpf.program("lock", self.request)
 
     def close(self) -> None:
         """Unload the programs."""
@@ -263,10 +283,27 @@ class PageTables:
             self.segments[name][: len(spaces)] = records[name]
         self.request.nr_segments = len(spaces)
 
-    def probe(self) -> tuple[int, int, int, int]:
-        """Make one round of what `request` says; return its nr_failed, nr_vectors, nr_shared and bytes."""
+    def probe(self) -> Answer:
+        """Make one round of what `request` says."""
         self._probe.run()
-        return _ANSWER.unpack_from(self.request, Request.nr_failed.offset)  # field by field takes longer
+        return Answer(*_ANSWER.unpack_from(self.request, Request.nr_failed.offset))  # field by field takes longer
+
+    def is_locked(self, space: Space, *, patience_s: float = 0.0, for_all: bool = False) -> bool:
+        """Tell whether whoever reads or advises the memory map of a process would have to wait now.
+
+        That is so while one of its threads changes what is mapped, for example while it forks: as a rule for
+        microseconds, which are waited for here; but with many GiB, or files of a server that does not answer, it may
+        take long. `patience_s`: whether it was so all the time for so many seconds. `for_all`: also while others only
+        read it, for those who have to be alone. Takes 5 us.
+        """
+        self._asked[0] = (space.task, space.start_boottime, space.exec_id, space.tgid, *_NOT_ASKED)
+        end = time.monotonic() + patience_s
+        while True:
+            self._lock.run()
+            if not (self.request.lock if for_all else self.request.lock & _LOCK_TAKEN):
+                return False
+            if time.monotonic() >= end:  # without a pause: it may be free for a few microseconds only
+                return True
 
     def _ask(self, spaces: Spaces, places: np.ndarray) -> None:
         """Say what the next run is about: int64 `places`, sorted."""

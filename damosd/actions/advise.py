@@ -18,7 +18,7 @@ from damosd.access.pagetable import CHUNK, Space
 from damosd.access.ranges import batches, joined, whole
 from damosd.access.refaults import Departure, PageBits
 from damosd.access.residency import Residency, chunks_of, measure
-from damosd.actions.base import Effect, MemoryAction, Outcome
+from damosd.actions.base import CHANGING, Effect, MemoryAction, Outcome
 from damosd.linux import process, swap, thp
 from damosd.linux.madvise import Advice, process_madvise
 
@@ -53,31 +53,36 @@ class Advise(MemoryAction):
         ranges = pieces.ranges[to_do > 0]
         chunks = chunks_of(ranges) if self.makes_leave else None
         bits_before = None if chunks is None else PageBits.read(self._tables, space, chunks)
-        errors = self._give(space, ranges)
+        errors, left = self._give(space, ranges)
         after = measure(self._tables, space, pieces.ranges)
         departures: tuple[Departure, ...] = ()
         if chunks is not None and bits_before is not None:
             departures = (Departure(ranges, bits_before, PageBits.read(self._tables, space, chunks)),)
         applied = np.maximum(self.done(before, after), 0)
+        left = min(left, max(int(to_do.sum() - applied.sum()), 0))
         return Outcome(
             pieces.per_region(applied, nr_regions),
             planned.passed,
             Effect.between(before, after),
             errors,
-            self.undone(int(to_do.sum()), int(applied.sum())),
+            self.undone(int(to_do.sum()) - left, int(applied.sum())) + Counter({CHANGING: left}),
             departures,
         )
 
-    def _give(self, space: Space, ranges: np.ndarray) -> Counter[str]:
-        """Give the advice on `ranges`; return how many were refused, by errno name."""
+    def _give(self, space: Space, ranges: np.ndarray) -> tuple[Counter[str], int]:
+        """Give the advice on `ranges`; return how many were refused, by errno name, and how many bytes were left."""
         errors: Counter[str] = Counter()
+        left = int((ranges[:, 1] - ranges[:, 0]).sum())
         for batch in batches(ranges, _BATCH_BYTES):
+            if self._in_the_way(space):
+                break
+            left -= int((batch[:, 1] - batch[:, 0]).sum())
             vectors = np.ascontiguousarray(batch)
             vectors[:, 1] -= vectors[:, 0]
             errnos = process_madvise(space.pidfd.fd, vectors, self.advice)
             if errnos is not None:
                 errors.update(errno.errorcode[code] for code in errnos[errnos != 0].tolist())
-        return errors
+        return errors, left
 
     @abstractmethod
     def to_do(self, before: Residency) -> np.ndarray:
@@ -174,7 +179,7 @@ class Collapse(Advise):
         del space
         return whole(pieces, CHUNK)
 
-    def _give(self, space: Space, ranges: np.ndarray) -> Counter[str]:
+    def _give(self, space: Space, ranges: np.ndarray) -> tuple[Counter[str], int]:
         """Give the advice on chunks as a whole, also where two regions share one."""
         return super()._give(space, joined(ranges))
 

@@ -15,6 +15,8 @@ from damosd.access.ranges import Pieces, clip, shrink
 from damosd.access.residency import huge_chunks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from damosd.access.pagetable import PageTables, Space
     from damosd.access.refaults import Departure
     from damosd.access.residency import Residency
@@ -83,11 +85,23 @@ class Outcome:
         return cls(np.zeros(nr_regions, np.int64), np.zeros(nr_regions, np.int64), undone=undone or Counter())
 
 
-class MemoryAction(ABC):
-    """What can be done to a process's memory. Ranges of regions are int64, (n, 2), sorted and disjoint, in bytes."""
+CHANGING = "the process was changing its memory map, which was locked meanwhile"
 
-    def __init__(self, tables: PageTables) -> None:
+
+def nobody(_space: Space) -> bool:
+    """Tell that nobody has to wait for a process."""
+    return False
+
+
+class MemoryAction(ABC):
+    """What can be done to a process's memory. Ranges of regions are int64, (n, 2), sorted and disjoint, in bytes.
+
+    `in_the_way` tells whether others would have to wait for a process now: what takes long then ends early.
+    """
+
+    def __init__(self, tables: PageTables, in_the_way: Callable[[Space], bool] = nobody) -> None:
         self._tables = tables
+        self._in_the_way = in_the_way
 
     def plan(self, mappings: Mappings, space: Space, ranges: np.ndarray, filters: PageFilters | None = None) -> Planned:
         """Find the parts of `ranges` that this action can work on: inside mappings, and aligned as it needs them.

@@ -99,7 +99,7 @@ class LruDeprio(Cold):
         if active is None:
             return super().apply(space, planned)
         with_active = pieces.select(np.unique(np.searchsorted(pieces.ranges[:, 0], active, side="right") - 1))
-        errors = self._give(space, with_active.ranges)
+        errors, _ = self._give(space, with_active.ranges)
         drain()
         inactive = self._on_list(space, with_active.ranges, Pages.inactive)
         changed = np.intersect1d(active, () if inactive is None else inactive, assume_unique=True)

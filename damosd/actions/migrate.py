@@ -17,12 +17,12 @@ import numpy as np
 from damosd.access.pages import Pages
 from damosd.access.ranges import batches
 from damosd.access.residency import measure
-from damosd.actions.base import Effect, MemoryAction, Outcome
+from damosd.actions.base import CHANGING, Effect, MemoryAction, Outcome, nobody
 from damosd.linux import move_pages
 from damosd.linux.move_pages import MAX_PAGES, UNTRIED, NodeRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from damosd.access.pagetable import PageTables, Space
     from damosd.access.ranges import Pieces
@@ -43,8 +43,10 @@ class Migrate(MemoryAction):
     different nodes and each page stays on its own. A huge page counts as one.
     """
 
-    def __init__(self, tables: PageTables, dests: Sequence[tuple[int, int]]) -> None:
-        super().__init__(tables)
+    def __init__(
+        self, tables: PageTables, dests: Sequence[tuple[int, int]], in_the_way: Callable[[Space], bool] = nobody
+    ) -> None:
+        super().__init__(tables, in_the_way)
         self._nodes = np.array([node for node, _ in dests], np.int32)
         self._ends = np.cumsum([weight for _, weight in dests])
 
@@ -58,6 +60,9 @@ class Migrate(MemoryAction):
         errors: Counter[str] = Counter()
         undone: Counter[str] = Counter()
         for batch in batches(pieces.ranges, _BATCH_BYTES):
+            if self._in_the_way(space):
+                undone[CHANGING] += int((batch[:, 1] - batch[:, 0]).sum())
+                continue
             addresses, sizes = _within(pieces, *Pages(self._tables, space, batch).leaves())
             nodes = self.nodes_of(addresses, sizes)
             at = move_pages.where(space.pidfd, addresses)

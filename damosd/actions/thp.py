@@ -151,6 +151,11 @@ class Advisor:
         known.advised = known.advised.painted(ranges[errnos == 0], advice, owner)
         return errnos, reply.refused
 
+    def has_changed(self, space: Space, owner: int | None = None) -> bool:
+        """Tell whether an owner, or anybody, has changed anything in a space that was not put back."""
+        known = self._known_of(space)
+        return bool(known and known.advised.changes(owner))
+
     def undo(self, spaces: Sequence[Space], owner: int | None = None) -> list[str]:
         """Put back what an owner has changed in some spaces, or everybody, where it is still as it was left.
 

@@ -9,6 +9,7 @@
  *                          pages that were accessed and lists those to be made old
  *   tables      syscall    copies whole last-level page tables, 512 entries at a time
  *   directories syscall    copies the tables of some level above: what is mapped at all
+ *   lock        syscall    says who has the lock of one process's memory map, and who waits for it
  *
  * No lock is taken and nothing is ever written to the kernel. A page table may be freed and used again while
  * it is read: then an entry is nonsense for one run. Reads that fault are caught, and no read leaves the
@@ -29,12 +30,19 @@ char LICENSE[] SEC("license") = "GPL";
 typedef struct {
 	int counter;
 } atomic_t;
+typedef struct {
+	__s64 counter;
+} atomic64_t;
 struct list_head {
 	struct list_head *next;
+};
+struct rw_semaphore {
+	atomic64_t count;
 };
 struct mm_struct {
 	void *pgd;
 	atomic_t mm_users;
+	struct rw_semaphore mmap_lock;
 };
 struct signal_struct {
 	int nr_threads;
@@ -96,6 +104,11 @@ enum pageflags { PG_lru = 5, PG_head = 6 }; /* the running kernel's numbers are 
 #define FIXED (1ULL << 59) /* in addition to SHARED: nothing makes it old */
 #define LEVEL_SHIFT 60
 
+/* Of the count in a struct rw_semaphore: a writer has it, somebody waits, somebody is to have it next. */
+#define LOCK_TAKEN 7ULL
+#define LOCK_PATIENCE_NS 10000 /* most who take it let go of it sooner */
+#define LOCK_LOOKS 1000
+
 #define GIB (1ULL << 30)
 #define CHUNK (1ULL << 21) /* what one table of level 1 maps */
 
@@ -117,11 +130,14 @@ struct request {
 	__u32 prepared; /* position in `addresses`; each run moves it on by one round */
 	__u32 nr_samples; /* in a round */
 	__u32 above; /* the level that points to the directories wanted; one more than there are for the top */
+	__u32 leave; /* prepare nothing of a process whose memory map is locked: who advised it would have to wait */
 
 	__u32 nr_failed; /* segments whose status is not OK */
 	__u32 nr_vectors;
 	__u32 nr_shared; /* accessed pages to prepare that cannot be listed */
+	__u32 nr_locked; /* segments whose memory map is locked */
 	__u64 bytes; /* in all vectors */
+	__u64 lock; /* what `lock` found */
 };
 
 /* The samples of one process: the next `count` of every round. */
@@ -139,6 +155,8 @@ struct segment {
 	__u32 nr_shared;
 	__u32 round; /* position in `addresses` of the pages prepared last */
 	__u64 switches; /* what `count_switches` said then */
+	__u32 locked;
+	__u32 unused;
 };
 
 /* One sample's outcome over the rounds. */
@@ -185,6 +203,7 @@ SHARED_ARRAY(struct vector, vectors); /* what to make old, by segment */
 SHARED_ARRAY(__u32, vector_samples); /* which sample each is for */
 SHARED_ARRAY(struct table, copies);
 SHARED_ARRAY(struct found, found);
+SHARED_ARRAY(struct segment, asked); /* whose lock `lock` looks at */
 
 static __always_inline __u64 peek(__u64 address)
 {
@@ -367,6 +386,8 @@ struct visit {
 	__u32 nr_failed;
 	__u32 nr_vectors;
 	__u32 nr_shared;
+	__u32 nr_locked;
+	__u32 leave; /* this segment as it is */
 	__u64 bytes;
 };
 
@@ -438,6 +459,7 @@ static long probe_one(__u32 i, struct visit *v)
 	const struct request *r = v->request;
 	__u32 sample = v->first + i, k = v->round + sample;
 	struct state *state = bpf_map_lookup_elem(&states, &sample);
+	bool young = true;
 
 	if (!state)
 		return 1;
@@ -447,12 +469,15 @@ static long probe_one(__u32 i, struct visit *v)
 		if (!address)
 			return 1;
 		entry = walk(&r->layout, &v->path, *address, 1).entry;
+		young = is_present(entry) && entry & ACCESSED;
 		if (state->unseen)
 			state->nr_unobserved++;
-		else if (is_present(entry) && entry & ACCESSED)
+		else if (young)
 			state->nr_accesses++;
 	}
-	if (r->prepare)
+	if (v->leave)
+		state->unseen |= young; /* what is old stays prepared */
+	else if (r->prepare)
 		prepare_one(v, sample, state);
 	return 0;
 }
@@ -564,21 +589,12 @@ static long copy_directory(__u32 i, struct visit *v)
 	return copy_table(i, v, v->request->above);
 }
 
-/* Make the next segment the current one; false when its address space is not there or not the one we knew. */
-static __always_inline bool enter(__u32 i, struct visit *v)
+/* The address space of a segment; NULL, and its status tells why, when it is not there or not the one we knew. */
+static __always_inline struct mm_struct *find_space(struct segment *s)
 {
-	struct segment *s = bpf_map_lookup_elem(&segments, &i);
-	struct task_struct *task;
-	struct mm_struct *mm;
+	struct task_struct *task = (void *)s->task;
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 
-	if (!s)
-		return false;
-	v->first = v->next;
-	v->next += s->count;
-	v->last_start = ~0ULL;
-	s->nr_vectors = s->nr_shared = 0;
-	task = (void *)s->task;
-	mm = BPF_CORE_READ(task, mm);
 	if (BPF_CORE_READ(task, tgid) != s->tgid || BPF_CORE_READ(task, start_boottime) != s->start_boottime)
 		s->status = SEGMENT_STALE;
 	else if (!mm)
@@ -587,7 +603,23 @@ static __always_inline bool enter(__u32 i, struct visit *v)
 		s->status = SEGMENT_EXECED;
 	else
 		s->status = SEGMENT_OK;
-	if (s->status != SEGMENT_OK) {
+	return s->status == SEGMENT_OK ? mm : 0;
+}
+
+/* Make the next segment the current one; false when its address space is not there or not the one we knew. */
+static __always_inline bool enter(__u32 i, struct visit *v)
+{
+	struct segment *s = bpf_map_lookup_elem(&segments, &i);
+	struct mm_struct *mm;
+
+	if (!s)
+		return false;
+	v->first = v->next;
+	v->next += s->count;
+	v->last_start = ~0ULL;
+	s->nr_vectors = s->nr_shared = s->locked = 0;
+	mm = find_space(s);
+	if (!mm) {
 		s->switches = 0;
 		v->nr_failed++;
 		return false;
@@ -595,6 +627,38 @@ static __always_inline bool enter(__u32 i, struct visit *v)
 	v->path.pgd = (__u64)BPF_CORE_READ(mm, pgd);
 	v->path.gib = v->path.chunk = ~0ULL;
 	return true;
+}
+
+/* Looks at the lock of a memory map until nobody has it who keeps others waiting, or for LOCK_PATIENCE_NS. */
+struct look {
+	struct mm_struct *mm;
+	__u64 until;
+	__u64 count;
+};
+
+static long look_at_lock(__u32 i, struct look *look)
+{
+	struct mm_struct *mm = look->mm;
+
+	look->count = BPF_CORE_READ(mm, mmap_lock.count.counter);
+	return !(look->count & LOCK_TAKEN) || bpf_ktime_get_ns() > look->until;
+}
+
+/* The count of a process's lock; 0 on kernels for real time, where it is of another kind. Not inlined: see `descend`. */
+__noinline __u64 lock_of(__u64 process)
+{
+	struct task_struct *task = (void *)process;
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	struct look look = { .mm = mm };
+
+	if (!bpf_core_field_exists(mm->mmap_lock.count))
+		return 0;
+	look.count = BPF_CORE_READ(mm, mmap_lock.count.counter);
+	if (look.count & LOCK_TAKEN) {
+		look.until = bpf_ktime_get_ns() + LOCK_PATIENCE_NS;
+		bpf_loop(LOCK_LOOKS, look_at_lock, &look, 0);
+	}
+	return look.count;
 }
 
 static long probe_segment(__u32 i, struct visit *v)
@@ -610,9 +674,18 @@ static long probe_segment(__u32 i, struct visit *v)
 		bpf_loop(s->count, skip_one, v, 0);
 		return 0;
 	}
+	if (v->request->prepare && lock_of(s->task) & LOCK_TAKEN) {
+		s->locked = 1;
+		v->nr_locked++;
+	}
+	v->leave = s->locked && v->request->leave;
+	if (v->leave && !v->request->check) {
+		s->switches = 0;
+		s->round = v->request->prepared;
+	}
 	v->round = s->round;
 	bpf_loop(s->count, probe_one, v, 0);
-	if (v->request->prepare) {
+	if (v->request->prepare && !v->leave) {
 		s->switches = switches;
 		s->round = v->request->prepared;
 	}
@@ -648,6 +721,7 @@ int probe(struct request *r)
 	r->nr_failed = v.nr_failed;
 	r->nr_vectors = v.nr_vectors;
 	r->nr_shared = v.nr_shared;
+	r->nr_locked = v.nr_locked;
 	r->bytes = v.bytes;
 	r->prepared = request.prepared + request.nr_samples;
 	return 0;
@@ -672,6 +746,16 @@ int directories(struct request *r)
 
 	bpf_loop(request.nr_segments, copy_directory_segment, &v, 0);
 	r->nr_failed = v.nr_failed;
+	return 0;
+}
+
+SEC("syscall")
+int lock(struct request *r)
+{
+	__u32 zero = 0;
+	struct segment *s = bpf_map_lookup_elem(&asked, &zero);
+
+	r->lock = s && find_space(s) ? lock_of(s->task) : 0;
 	return 0;
 }
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access.pagetable import PAGE, PageTables
-from damosd.actions.base import MemoryAction, Outcome, Results
+from damosd.access.ranges import clip
+from damosd.actions.base import CHANGING, MemoryAction, Outcome, Results
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.registry import make
 from damosd.actions.sieve import PageFilters, passed_bytes
@@ -23,7 +24,7 @@ from damosd.errors import PrivilegeError, TargetGoneError, UnavailableError
 from damosd.linux import cgroup, numa, process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from damosd.access.pagetable import Space
     from damosd.access.refaults import Departure, RefaultWatch
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from damosd.linux.maps import Mappings
     from damosd.ops.processes import Processes
 
+_LAST_PATIENCE_S = 1.0
 _CHUNKS_AT_ONCE = 128  # 256 MiB of the target; 3 MiB of our memory while it is counted
 
 
@@ -71,7 +73,7 @@ class Effects:
         assert self._tables is not None
         dests = [(dest.nid, dest.weight) for dest in scheme.dests]
         if scheme.action not in ADVICE:
-            return make(scheme.action, self._tables, dests)
+            return make(scheme.action, self._tables, dests, self._in_the_way)
         if not self._dry_run:
             self._advisor.check()
         return Thp(self._tables, self._advisor, ADVICE[scheme.action], self._owner(scheme.name))
@@ -86,13 +88,31 @@ class Effects:
         """Put back what schemes have changed for good that are no more; return what failed."""
         failures = []
         for name in set(names) & set(self._owners):
-            failures += self._advisor.undo(self._spaces(), self._owners.index(name))
+            failures += self._undo(self._spaces(), self._owners.index(name))
         return failures
+
+    def _undo(self, spaces: Sequence[Space], owner: int | None = None, patience_s: float = 0.0) -> list[str]:
+        """Put back what was changed in some targets; return what failed.
+
+        Those whose memory map is locked come last, and not if it stays so for so many seconds each.
+        """
+        changed = [space for space in spaces if self._advisor.has_changed(space, owner)]
+        locked = [space for space in changed if self._in_the_way(space)]
+        failures = self._advisor.undo([space for space in changed if space not in locked], owner)
+        for space in locked:
+            if self._tables and self._tables.is_locked(space, patience_s=patience_s):
+                failures.append(f"process {space.pidfd.pid}: {CHANGING}")
+            else:
+                failures += self._advisor.undo([space], owner)
+        return failures
+
+    def _in_the_way(self, space: Space) -> bool:
+        return self._operations.in_the_way(space)
 
     def forget(self, target: int, *, put_back: bool) -> list[str]:
         """Have nothing to do any more with a target; with `put_back`, as it was before, return what failed of that."""
         space, valid = self._operations.space(target), self._operations.target_valid(target)
-        failures = self._advisor.undo([space]) if put_back and valid else []
+        failures = self._undo([space]) if put_back and valid else []
         self._advisor.forget(space)
         self._mappings.pop(target, None)
         return failures
@@ -104,7 +124,7 @@ class Effects:
 
     def close(self, *, keep: bool) -> list[str]:
         """Let go of all; unless `keep`, put back what was changed for good, and return what failed."""
-        failures = [] if keep else self._advisor.undo(self._spaces())
+        failures = [] if keep else self._undo(self._spaces(), patience_s=_LAST_PATIENCE_S)
         self._advisor.close(keep=keep)
         if self._tables:
             self._tables.close()
@@ -218,6 +238,9 @@ class Effects:
         mappings = self._mappings.get(target) or self._operations.mappings(target)
         self._mappings[target] = mappings
         space = self._operations.space(target)
+        if self._in_the_way(space):
+            passed = clip(ranges, mappings.accessible).bytes_per_region(len(ranges))
+            return Outcome(np.zeros(len(ranges), np.int64), passed, undone=Counter({CHANGING: int(passed.sum())}))
         if action is None:
             assert filters is not None
             return Outcome(np.zeros(len(ranges), np.int64), passed_bytes(filters, mappings, space, ranges))

@@ -8,13 +8,18 @@ all. It reads as empty for a kernel thread and for a process that has ended but 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from damosd.errors import PrivilegeError, TargetGoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LINE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) (....) [0-9a-f]+ \S+ (\d+) *(.*)$", re.MULTILINE)
 
@@ -79,13 +84,26 @@ def parse(text: bytes) -> Mappings:
     )
 
 
+def need_access(proc: str) -> None:
+    """Find out whether the maps file may be read, which never waits for the process. Raises as `read_text`."""
+    with _opened(proc):
+        pass
+
+
 def read_text(proc: str) -> bytes:
-    """Read the maps file of the process whose /proc directory is `proc`.
+    """Read the maps file of the process whose /proc directory is `proc`; waits while its memory map is locked.
 
     Raises TargetGoneError when it has ended, PrivilegeError when it is another user's and CAP_SYS_PTRACE is missing.
     """
+    with _opened(proc) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(proc: str) -> Iterator[BinaryIO]:
     try:
-        return Path(proc, "maps").read_bytes()
+        with Path(proc, "maps").open("rb") as file:
+            yield file
     except (FileNotFoundError, ProcessLookupError) as error:
         raise TargetGoneError("the process has ended") from error
     except PermissionError as error:

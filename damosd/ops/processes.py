@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The processes that an operations set works on: held by descriptor, with their mappings."""
+"""The processes that an operations set works on: held by descriptor, with their mappings.
+
+Most that is done to a process takes the lock of its memory map, which may be taken by one of its own threads for long.
+So nobody is waited for while there are others, and for ever never: what would have to wait is left for later, see
+`in_the_way`.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +17,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access import shares
-from damosd.errors import TargetGoneError
+from damosd.access.accessed_bit import ALONE_PATIENCE_S
+from damosd.errors import TargetBusyError, TargetGoneError
 from damosd.linux import maps
 from damosd.linux.pidfd import VACANT, Pidfd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from damosd.access.pagetable import Space
+    from damosd.access.pagetable import PageTables, Space
 
 READING_CPU = 0.0005
 """How much of one CPU reading the mappings of a target may take; 50,000 of them take 40 ms. See `shares`."""
+_FIRST_PATIENCE_S = 2.0
 _NOTHING = np.zeros((0, 2), np.int64)
 
 
@@ -31,24 +38,28 @@ class Processes(ABC):
 
     A target is known by its number; one that was dismissed leaves its number vacant. With `more`, others may come, and
     having none is no reason to end. Raises TargetGoneError for a pid without process, TargetRefusedError for one
-    without memory, PrivilegeError for one that may not be read or made old.
+    without memory, PrivilegeError for one that may not be read or made old, TargetBusyError for one whose memory map
+    stays locked.
     """
+
+    _tables: PageTables
 
     def __init__(self, pids: Sequence[int | Pidfd] = (), *, more: bool = False) -> None:
         self.pidfds: list[Pidfd] = []
         self._more = more
         self._mappings: dict[int, tuple[bytes, maps.Mappings]] = {}
         self._next_reading: dict[int, float] = {}
+        self._nr_held = 0
         with ExitStack() as stack:
             held = [pid if isinstance(pid, Pidfd) else stack.enter_context(Pidfd(pid)) for pid in pids]
             there = [not (isinstance(pid, Pidfd) and pid.ended()) for pid in pids]
             for pidfd in compress(held, there):
-                maps.read_text(pidfd.proc)
+                maps.need_access(pidfd.proc)
             self._prepare(stack)
             stack.callback(self._leave_shares)
             for target, pidfd in enumerate(held):
                 if there[target]:
-                    self.admit(target, pidfd)
+                    self._take(target, pidfd, _FIRST_PATIENCE_S)
                 else:
                     self.dismiss(target)
             self.take_changed()
@@ -56,7 +67,7 @@ class Processes(ABC):
 
     @abstractmethod
     def _prepare(self, stack: ExitStack) -> None:
-        """Get ready to look at processes; `stack` lets go of what that takes."""
+        """Get ready to look at processes by `_tables`; `stack` lets go of what that takes."""
 
     @abstractmethod
     def _admit(self, target: int, pidfd: Pidfd) -> None:
@@ -73,11 +84,21 @@ class Processes(ABC):
     def admit(self, target: int, pidfd: Pidfd) -> None:
         """Have the process, which somebody else holds, as `target`, which is vacant or the next number.
 
-        Raises TargetGoneError, TargetRefusedError, PrivilegeError; nothing has changed then.
+        Raises TargetGoneError, TargetRefusedError, PrivilegeError, and TargetBusyError if others would have to wait for
+        it; nothing has changed then.
         """
-        maps.read_text(pidfd.proc)
+        self._take(target, pidfd, 0.0 if self._nr_held else ALONE_PATIENCE_S)
+
+    def _take(self, target: int, pidfd: Pidfd, patience_s: float) -> None:
+        if self._tables.is_locked(self._tables.find(pidfd), patience_s=patience_s):
+            raise TargetBusyError(
+                f"process {pidfd.pid} is changing its memory map, which is locked meanwhile",
+                hint="try again; if it stays so, the process waits for a file or a disk that does not answer",
+            )
+        text = maps.read_text(pidfd.proc)
         self._admit(target, pidfd)
         self._put(target, pidfd)
+        self._mappings[target] = (text, maps.parse(text))
 
     def dismiss(self, target: int) -> None:
         """Have nothing to do any more with the process that is `target`."""
@@ -87,6 +108,7 @@ class Processes(ABC):
     def _put(self, target: int, pidfd: Pidfd) -> None:
         shares.leave(*self._pids(slice(target, target + 1)))
         self.pidfds[target : target + 1] = [pidfd]
+        self._nr_held = sum(1 for _ in self._pids())
         shares.enter(*self._pids(slice(target, target + 1)))
         self._mappings.pop(target, None)
         self._forget_mappings(target)
@@ -96,6 +118,14 @@ class Processes(ABC):
 
     def _leave_shares(self) -> None:
         shares.leave(*self._pids())
+
+    def in_the_way(self, space: Space, *, for_all: bool = False) -> bool:
+        """Tell whether others would have to wait for a target whose memory map is locked; see `PageTables.is_locked`.
+
+        One that is alone is in nobody's way, unless it stays locked.
+        """
+        patience_s = 0.0 if self._nr_held > 1 else ALONE_PATIENCE_S
+        return self._tables.is_locked(space, patience_s=patience_s, for_all=for_all)
 
     def finished(self) -> bool:
         """Tell whether all targets have ended, and no others may come."""
@@ -139,9 +169,14 @@ class Processes(ABC):
         return known
 
     def mappings(self, target: int) -> maps.Mappings:
-        """Return the target's mappings as they are now. Raises TargetGoneError when it has ended."""
+        """Return the target's mappings as they are now; as they were, where others would have to wait for it.
+
+        Raises TargetGoneError when it has ended.
+        """
         if not self.target_valid(target):
             raise TargetGoneError(f"process {self.pidfds[target].pid} has ended")
+        if self.in_the_way(self.space(target)):
+            return self._mappings[target][1]
         text = maps.read_text(self.pidfds[target].proc)
         known = self._mappings.get(target)
         if known is None or known[0] != text:  # parsing costs more than reading

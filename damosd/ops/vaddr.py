@@ -28,9 +28,9 @@ class Vaddr(Processes):
     """Samples pages of processes: what `core.operations.Operations` asks for. Raises as `Processes`."""
 
     def _prepare(self, stack: ExitStack) -> None:
-        tables = PageTables(samples=_SAMPLES, rounds=_ROUNDS, spaces=_SPACES)
-        stack.callback(tables.close)
-        self._check = AccessedBit(tables)
+        self._tables = PageTables(samples=_SAMPLES, rounds=_ROUNDS, spaces=_SPACES)
+        stack.callback(self._tables.close)
+        self._check = AccessedBit(self._tables)
 
     def _admit(self, target: int, pidfd: Pidfd) -> None:
         self._check.admit(target, pidfd)
@@ -48,7 +48,7 @@ class Vaddr(Processes):
         return self._check.space(target)
 
     def mappings(self, target: int) -> Mappings:
-        """Return the target's mappings as they are now. Raises TargetGoneError when it has ended."""
+        """Return the target's mappings, as `Processes.mappings`; what refuses to be made old is tried again."""
         self._check.forget_refusals(target)
         return super().mappings(target)
 

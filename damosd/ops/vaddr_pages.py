@@ -149,27 +149,31 @@ class VaddrPages(Processes):
             fails = np.ones(len(pieces), bool)
             fails[asked] = False
             with self._following([target]):
-                made = page_bits.make_old(self._tables, known.space, mapped, pages)
+                made = page_bits.make_old(self._tables, known.space, mapped, pages, leaves=self.in_the_way)
                 fails[_owner(pieces, made.refused[:, 0])[0]] = True
+                fails[asked] |= made.left.any()
             known.refusing = union(pieces[fails])
             within &= fails[piece]
         return within
 
-    def make_old(self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def make_old(
+        self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Make all pages in `ranges` old, maybe those in small gaps as well; see `PageOperations`."""
-        nothing = np.zeros(len(targets), np.int64), np.zeros(len(targets), bool)
+        nothing = np.zeros(len(targets), np.int64), *np.zeros((2, len(targets)), bool)
         mapped = [self._mapped(target) for target in targets]
         if self._changed:
             return nothing
         every = np.concatenate([places_of(member, one) for member, one in enumerate(mapped)])
         with self._following(targets):
-            made = page_bits.make_old(self._tables, self._spaces_of(targets), every, ranges, flush=flush)
+            spaces = self._spaces_of(targets)
+            made = page_bits.make_old(self._tables, spaces, every, ranges, flush=flush, leaves=self.in_the_way)
             owner = members(made.refused[:, 0])
             for member in np.unique(owner).tolist():
                 self._note_refusals(targets[member], addresses(made.refused[owner == member]))
             for member in np.flatnonzero(made.unknown).tolist():
                 self._forget_mappings(targets[member])
-            return made.nr_ranges, made.flushed
+            return made.nr_ranges, made.flushed, made.left
         return nothing
 
     def _mapped(self, target: int) -> np.ndarray:
@@ -190,7 +194,7 @@ class VaddrPages(Processes):
     def make_all_old(self, target: int, part: float) -> bool:
         """Make the whole target old, if that is not too much just now for the `part` of it that needs it."""
         known, begun = self._targets[target], time.monotonic()
-        if begun < known.next_shared_aging:
+        if begun < known.next_shared_aging or self.in_the_way(known.space, for_all=True):
             return False
         try:
             clear_refs.make_all_old(self.pidfds[target].proc)

@@ -16,6 +16,7 @@ from bench.lab.zram import ZramSwap, zram_swap
 from damosd.access import accessed_bit
 from damosd.linux import swap, thp
 from damosd.ops import vaddr_pages
+from kernel.joined import ATTRS, Joined
 from kernel.page_watch import PageWatch
 from kernel.rounds import Rounds
 from kernel.victims import MIB, Victim
@@ -107,6 +108,17 @@ def rounds_on() -> Iterator[Callable[..., Rounds]]:
         yield begin
 
 
+@pytest.fixture(params=list(ATTRS))
+def joined(request: pytest.FixtureRequest) -> Iterator[Joined]:
+    """A watch on nobody, of both kinds."""
+    joined = Joined(request.param)
+    yield joined
+    joined.watching.monitor.stop()
+    joined.watching.close()
+    for pidfd in joined.pidfds:
+        pidfd.close()
+
+
 @pytest.fixture
 def zram() -> Iterator[ZramSwap]:
     """Swap of our own, for the length of a test: others need to be without."""
@@ -137,5 +149,5 @@ def shared_pages_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_clearing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing use clear_refs."""
-    monkeypatch.setattr(accessed_bit, "_age_shared", lambda *_: None)
+    monkeypatch.setattr(accessed_bit.AccessedBit, "_age_shared", lambda *_: None)
     monkeypatch.setattr(vaddr_pages.VaddrPages, "make_all_old", lambda *_: False)

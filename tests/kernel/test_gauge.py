@@ -295,7 +295,8 @@ def test_whatever_fails_an_idle_target_accesses_nothing(
     victim: Victim, watched: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What stays young of one that sleeps was not accessed, also where it is not known why it stays so."""
-    nothing_done = MadeOld(np.zeros(1, np.int64), np.zeros(1, bool), np.zeros((0, 2), np.int64), np.zeros(1, bool))
+    no = np.zeros(1, bool)
+    nothing_done = MadeOld(np.zeros(1, np.int64), no, np.zeros((0, 2), np.int64), no, no)
     monkeypatch.setattr(page_bits, "make_old", lambda *_, **__: nothing_done)
     monkeypatch.setattr(clear_refs, "make_all_old", lambda *_: None)
     area = victim.written(SOME // 4)

@@ -21,7 +21,7 @@ from typing import Any
 
 PAGE = mmap.PAGESIZE
 HUGE = 512 * PAGE
-MAP_FIXED_NOREPLACE = 0x100000
+MAP_FIXED, MAP_FIXED_NOREPLACE = 0x10, 0x100000
 MAP_HUGETLB, MAP_HUGE_SHIFT = 0x40000, 26
 PR_SET_PDEATHSIG = 1
 PR_SET_THP_DISABLE = 41
@@ -289,6 +289,28 @@ def keep_forking() -> None:
         os.waitpid(child, 0)
 
     _begin(storm)
+
+
+def keep_protecting(start: int, size: int) -> None:
+    """Change what may be done with memory, and back, again and again, until told to rest: that locks the memory map."""
+
+    def storm() -> None:
+        protect(start, size, mmap.PROT_READ)
+        protect(start, size, mmap.PROT_READ | mmap.PROT_WRITE)
+
+    _begin(storm)
+
+
+def map_over(path: str) -> None:
+    """Write to a file through memory, and have other memory in its place: with the memory map locked until it is saved.
+
+    If the server of that file does not answer, that is for ever.
+    """
+    fd = os.open(path, os.O_RDWR)
+    start = _map(PAGE, mmap.MAP_SHARED, fd=fd)
+    write(start, PAGE, PAGE)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
+    threading.Thread(target=_map, args=(PAGE, flags), kwargs={"address": start}, daemon=True).start()
 
 
 def rest() -> None:

@@ -39,11 +39,15 @@ class WorldPage:
 
 @dataclass(slots=True)
 class Process:
-    """A process with these `pages`, by their number from BASE on. `clearing`: once in so many times it is allowed."""
+    """A process with these `pages`, by their number from BASE on.
+
+    `clearing`: once in so many times it is allowed; `locked`: nothing can be made old without waiting for it.
+    """
 
     pages: dict[int, WorldPage]
     clearing: int = 1
     ran: bool = True
+    locked: bool = False
     ended: bool = False
     execs: int = 0
     _clearings: int = field(default=0)
@@ -169,21 +173,24 @@ class World:
             return np.zeros(len(places), np.uint8)
         return np.array([self.processes[targets[member]].refusal(one) for member, one in _split(places)], np.uint8)
 
-    def make_old(self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Make old what is in `ranges`, process by process."""
-        nothing = np.zeros(len(targets), np.int64), np.zeros(len(targets), bool)
+    def make_old(
+        self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Make old what is in `ranges`, process by process, but nothing of those that are locked."""
+        nothing = np.zeros(len(targets), np.int64), *np.zeros((2, len(targets)), bool)
         self._in_the_middle_of("make_old")
         if self._notice(targets) or self._changed:
             return nothing
         done = []
         for member, target in enumerate(targets):
             mine = addresses(ranges[members(ranges[:, 0]) == member])
-            done.append(self.processes[target].make_old(mine, flush=bool(flush[member])))
+            locked = self.processes[target].locked
+            done.append((0, False) if locked else self.processes[target].make_old(mine, flush=bool(flush[member])))
             self._in_the_middle_of("made_old")
         if self._notice(targets):
             return nothing
         nr_ranges, flushed = zip(*done, strict=True)
-        return np.array(nr_ranges), np.array(flushed)
+        return np.array(nr_ranges), np.array(flushed), np.array([self.processes[target].locked for target in targets])
 
     def make_all_old(self, target: int, _part: float) -> bool:
         """Make also shared pages old."""

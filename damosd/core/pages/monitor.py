@@ -212,7 +212,7 @@ class PageMonitor:
             group.note(spent, choice, nr_ranges)
         self._aggregate(group)
         if changed := operations.take_changed():
-            pages.not_made_old(len(pages))
+            pages.not_made_old(slice(None))
             self._begin_anew(changed)
 
     def _see(self, group: Group, spent: Spent, lap: Callable[[], int]) -> bool:
@@ -283,9 +283,11 @@ class PageMonitor:
         ask_again(pages, partial(operations.refused, group.targets), self._rng)
         spent.compute_ns += lap()
         flush = pages.doubtful | ~pages.flushed
-        nr_ranges, flushed = np.zeros(len(group), np.int64), np.zeros(len(group), bool)
+        nr_ranges, (flushed, left) = np.zeros(len(group), np.int64), np.zeros((2, len(group)), bool)
         if len(choice.ranges) or flush.any():
-            nr_ranges, flushed = operations.make_old(group.targets, choice.ranges, flush)
+            nr_ranges, flushed, left = operations.make_old(group.targets, choice.ranges, flush)
+        if left.any():
+            pages.not_made_old(left[pages.member])
         group.flushes = (np.where(exact, 0, group.flushes) + 1) * (flush & ~flushed)
         # Where there is nothing to flush by, the target has hardly run, and what was cached is forgotten in time.
         pages.flushed = ~flush | flushed | (group.flushes >= _MOST_FLUSHES)

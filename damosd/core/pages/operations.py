@@ -40,12 +40,14 @@ class PageOperations(Protocol):
         0 for those that can, 1 for those that `make_all_old` reaches, 2 for those that stay young whatever is done.
         """
 
-    def make_old(self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def make_old(
+        self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Make all pages in `ranges` old (int64 places, (n, 2), sorted, disjoint), maybe those in small gaps as well.
 
         `flush`, bool, of which targets to empty all caches of translations, if possible. Returns for each target in how
-        many ranges it was done, int64, and whether the caches were emptied, bool, so that every later access leaves a
-        trace.
+        many ranges it was done, int64; whether the caches were emptied, bool, so that every later access leaves a
+        trace; and whether it was left with pages as they were, as others would have had to wait for it.
         """
 
     def make_all_old(self, target: int, part: float) -> bool:

@@ -207,13 +207,13 @@ class Pages:
 
         What was taken is not judged a second time by what was made old before.
         """
-        self.not_made_old(first)
+        self.not_made_old(slice(first))
         if self.count is not None:
             self.count[:first] -= (self.state[:first] & YOUNG) >> np.uint8(5)
 
-    def not_made_old(self, first: int) -> None:
-        """Do not judge the chunks before `first` by what was to be made old: it is not known whether it was."""
-        self.aged[:first], self.witnessed[:first] = Aged.NONE, False
+    def not_made_old(self, chunks: slice | np.ndarray) -> None:
+        """Do not judge these chunks (bool, or a slice) by what was to be made old: it is not known whether it was."""
+        self.aged[chunks], self.witnessed[chunks] = Aged.NONE, False
 
     def _decide(
         self,

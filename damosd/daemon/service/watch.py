@@ -12,7 +12,7 @@ from damosd.control.controlled import Explained, RegionsOfProcess
 from damosd.daemon.discovery.changes import End
 from damosd.daemon.session import Hooks, Session
 from damosd.damos.explain import LastExplanations
-from damosd.errors import DamosdError, UsageError
+from damosd.errors import DamosdError, TargetBusyError, UsageError
 from damosd.linux.pidfd import VACANT
 from damosd.report.daemon import NamedStatus
 from damosd.report.explanation import explain_lines
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from damosd.linux.pidfd import Pidfd
 
 _EXPLAIN_S = 30.0
+_AGAIN_S = 1.0
+"""After so long it is tried again to begin with a process that others would have had to wait for."""
 _PAUSED = "paused on request"
 DISABLED = "disabled on request"
 
@@ -43,6 +45,8 @@ class Watch:
         self.planned = planned
         self.paused = False
         self._comms: dict[Pidfd, str] = {}
+        self._waiting: list[Match] = []
+        self._next_try = 0.0
         self._explanations = LastExplanations()
         self._explain_until = 0.0
         monitoring = planned.monitoring
@@ -73,15 +77,33 @@ class Watch:
         What schemes have changed for good is put back in those that just do not match any more. Who has ended, or runs
         another program, has lost it; and who has got other rights is not touched again.
         """
+        left = {one.match.pidfd for one in gone}
         for one in gone:
             if one.match.pidfd in self._comms:
                 self._leave(one.match.pidfd, put_back=one.end is End.UNMATCHED)
+        for match in self._waiting:
+            if match.pidfd in left:
+                match.pidfd.close()
+        self._waiting = [match for match in self._waiting if match.pidfd not in left]
         self.session.follow()
-        for match in appeared:
+        yield from self._join(appeared)
+
+    def try_again(self, now: float) -> Iterator[tuple[Match, str]]:
+        """Begin with processes that others would have had to wait for; as `change`."""
+        if self._waiting and now >= self._next_try:
+            waiting, self._waiting = self._waiting, []
+            yield from self._join(waiting)
+
+    def _join(self, matches: Iterable[Match]) -> Iterator[tuple[Match, str]]:
+        for match in matches:
             failure = ""
             try:
                 self.session.join(match.pidfd)
                 self._comms[match.pidfd] = match.comm
+            except TargetBusyError:
+                self._waiting.append(match)
+                self._next_try = time.monotonic() + _AGAIN_S
+                continue
             except DamosdError as error:
                 failure = str(error)
                 match.pidfd.close()
@@ -95,21 +117,24 @@ class Watch:
 
     def tick(self, now: float) -> None:
         """Do what is to be done by `now`."""
-        self.session.tick(now)
+        if self._comms:
+            self.session.tick(now)
         if self._explain_until and now > self._explain_until:
             self._explain_until = 0.0
             self.session.explain_to(None)
 
     def next_tick(self) -> float:
         """Return when there is something to do next (time.monotonic()); never, without processes."""
-        return self.session.next_tick() if self._comms else math.inf
+        again = self._next_try if self._waiting else math.inf
+        return min(self.session.next_tick(), again) if self._comms else again
 
     def close(self) -> list[str]:
         """Let go of everything, with what was changed for good put back; return what failed of that."""
         failures = self.session.end()
-        for pidfd in self._comms:
+        for pidfd in (*self._comms, *(match.pidfd for match in self._waiting)):
             pidfd.close()
         self._comms.clear()
+        self._waiting.clear()
         return failures
 
     def commit(self, planned: Planned) -> list[str]:

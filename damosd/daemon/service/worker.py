@@ -155,6 +155,8 @@ class Worker:
                 self._begun = time.monotonic()
                 for match, failure in self._watch.change(gone, appeared):
                     self._on_joined(match, failure)
+        for match, failure in self._watch.try_again(time.monotonic()):
+            self._on_joined(match, failure)
         self._begun = math.inf
 
     def _sleep_until(self, moment: float) -> None:

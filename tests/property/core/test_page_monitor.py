@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
     from damosd.core.snapshot import Snapshot
 
-ROUNDS = 38
+ROUNDS = 44
 """Of every phase, besides three aggregation intervals."""
 SOON = 32
 """In so many rounds everything is told exactly, whatever was before: four turns of being asked about, and flushes."""
+LOCKED = 6
+"""In so many rounds at the beginning of a phase a process may be locked."""
 BLOCK = list(range(100, 140))
 """Pages to flush by."""
 FEW = [0, 1, 2, 63, 64, 255, 400, 510, 511, 512, 513, 700]
@@ -38,7 +40,7 @@ class Phase:
     """Some rounds in all of which a process touches the same pages.
 
     `refusals`: what is answered about pages from now on; `cleared_in`: the rounds in which the kernel makes some pages
-    old for its own sake; `gone`: which pages are not there.
+    old for its own sake; `gone`: which pages are not there; `locked_in`: rounds in which nothing can be made old.
     """
 
     touched: frozenset[int]
@@ -46,6 +48,7 @@ class Phase:
     gone: frozenset[int]
     cleared_in: frozenset[int]
     cleared: frozenset[int]
+    locked_in: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ PHASES = st.builds(
     st.just(frozenset()) | _SOME,
     st.frozensets(st.sampled_from([0, 5, 9]), max_size=2),
     _WITH_BLOCK,
+    st.frozensets(st.integers(0, LOCKED - 1), max_size=3),
 )
 EVENTS = st.builds(
     Event, st.integers(0, 3), st.integers(0, 1), st.integers(0, 12), st.sampled_from(STEPS), st.booleans()
@@ -114,6 +118,7 @@ class Run:
             process, phase = self.world.processes[index], phases[index]
             process.begin_round()
             process.touch(phase.touched - phase.gone)
+            process.locked = number in phase.locked_in
             if number in phase.cleared_in:
                 for page in phase.cleared - phase.gone:
                     wrong = self._takes_for_idle(index, page)
@@ -158,7 +163,7 @@ class Run:
         told = _told(snapshot, target, sorted(process.pages))
         called_cold = {page for page, said in told.items() if not said[0] and said[1] and said[2]}
         assert not called_cold & {page for page in touched if number > self.doubts[target].get(page, -1)}
-        if passed >= SOON + 2 * (self.samples - 1):
+        if passed >= LOCKED + SOON + 2 * (self.samples - 1):
             _assert_exact(told, touched, {page: known.refusal for page, known in process.pages.items()})
 
 

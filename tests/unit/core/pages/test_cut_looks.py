@@ -55,6 +55,14 @@ class Watched:
                 process.touch([number for number in touched if number in process.pages])
             self.monitor.step()
 
+    def called_hot(self, number: int) -> list[bool]:
+        """Tell of each process that still is whether a page, which it has, was proven to be hot."""
+        pages = self.monitor.pages(0)
+        chunk = BASE + number // HALF * HALF * PAGE
+        state = pages.state[np.flatnonzero(pages.chunks & ((1 << 57) - 1) == chunk), number % HALF]
+        assert (state & PRESENT).all()
+        return [bool(one) for one in state & HOT]
+
     def end_in(self, step: str, which: int, after: int = 1) -> None:
         """Let one end in the middle of a step, the `after`th time that it comes."""
 
@@ -111,9 +119,19 @@ def test_only_what_was_made_old_is_judged_by_that(step: str) -> None:
     watched.rounds([0, HALF])
     assert watched.processes[2].ended
     watched.rounds([0])
-    pages = watched.monitor.pages(1)
-    state = pages.state[np.flatnonzero(pages.chunks & ((1 << 57) - 1) == BASE + HALF * PAGE), 0]
-    assert ((state & (PRESENT | HOT)) == PRESENT).all()
+    assert watched.called_hot(HALF) == [False, False]
+
+
+def test_who_is_locked_is_not_judged_by_what_was_not_done() -> None:
+    """A page that was touched once is not proven hot in a process that could not be advised then."""
+    watched = Watched()
+    watched.rounds([0], 2)
+    watched.processes[1].locked = True
+    watched.rounds([0, HALF])
+    watched.processes[1].locked = False
+    watched.processes[2].locked = True
+    watched.rounds([0, HALF])
+    assert watched.called_hot(HALF) == [True, False, True]
     watched.rounds([0], 6)  # some of them to flush in vain
     assert watched.accesses(0, HALF) == watched.accesses(1, HALF) == 0
     assert watched.accesses(0, 0) == watched.accesses(1, 0) == 1

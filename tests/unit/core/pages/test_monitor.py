@@ -57,10 +57,12 @@ class Costly:
         del targets
         return np.zeros(len(addresses), np.uint8)
 
-    def make_old(self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def make_old(
+        self, targets: Sequence[int], ranges: np.ndarray, flush: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Make nothing old."""
         del ranges
-        return np.ones(len(targets), np.int64), np.ones_like(flush)
+        return np.ones(len(targets), np.int64), np.ones_like(flush), np.zeros_like(flush)
 
     def make_all_old(self, target: int, part: float) -> bool:
         """Do not."""

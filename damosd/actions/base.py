@@ -85,6 +85,8 @@ class Outcome:
         return cls(np.zeros(nr_regions, np.int64), np.zeros(nr_regions, np.int64), undone=undone or Counter())
 
 
+LAST_PATIENCE_S = 1.0
+"""How long a memory map may be locked all the time until what was changed in it is not put back."""
 CHANGING = "the process was changing its memory map, which was locked meanwhile"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from damosd.access.pagetable import PAGE, PageTables
 from damosd.access.ranges import clip
-from damosd.actions.base import CHANGING, MemoryAction, Outcome, Results
+from damosd.actions.base import CHANGING, LAST_PATIENCE_S, MemoryAction, Outcome, Results
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.registry import make
 from damosd.actions.sieve import PageFilters, passed_bytes
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from damosd.linux.maps import Mappings
     from damosd.ops.processes import Processes
 
-_LAST_PATIENCE_S = 1.0
 _CHUNKS_AT_ONCE = 128  # 256 MiB of the target; 3 MiB of our memory while it is counted
 
 
@@ -124,7 +123,7 @@ class Effects:
 
     def close(self, *, keep: bool) -> list[str]:
         """Let go of all; unless `keep`, put back what was changed for good, and return what failed."""
-        failures = [] if keep else self._undo(self._spaces(), patience_s=_LAST_PATIENCE_S)
+        failures = [] if keep else self._undo(self._spaces(), patience_s=LAST_PATIENCE_S)
         self._advisor.close(keep=keep)
         if self._tables:
             self._tables.close()

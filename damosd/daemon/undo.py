@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from damosd.access.pagetable import PageTables
+from damosd.actions.base import CHANGING, LAST_PATIENCE_S
 from damosd.actions.thp import put_back
 from damosd.errors import DamosdError, TargetGoneError
 from damosd.inject.client import Injector
@@ -49,6 +50,8 @@ def _undo(entry: Entry, tables: PageTables, injector: Injector) -> list[str]:
             space = tables.find(pidfd)
             if space.exec_id != entry.exec_id:  # another program by now
                 return []
+            if tables.is_locked(space, patience_s=LAST_PATIENCE_S):
+                return [CHANGING]
             return put_back(injector, pidfd, entry.changes)
     except TargetGoneError:
         return []

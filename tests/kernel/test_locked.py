@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -15,7 +19,9 @@ from damosd.access import accessed_bit
 from damosd.access.pagetable import PageTables
 from damosd.actions.base import CHANGING
 from damosd.core.attrs import Attrs, Resolution
+from damosd.daemon.journal import Journal
 from damosd.daemon.session import Hooks, Lasting, Session
+from damosd.daemon.undo import undo_leftovers
 from damosd.damos.scheme import AccessPattern, Action, Scheme
 from damosd.errors import TargetBusyError
 from damosd.linux.pidfd import Pidfd
@@ -42,6 +48,7 @@ class Locked:
     """Locks memory maps, and knows that they still are."""
 
     def __init__(self, file: Unanswered) -> None:
+        self.let_go = False
         self._file = file
         self._tables = PageTables()
 
@@ -58,6 +65,7 @@ class Locked:
 
     def free(self) -> None:
         """Let go of all."""
+        self.let_go = True
         self._file.answer()
 
     def close(self) -> None:
@@ -142,7 +150,7 @@ def test_who_is_alone_is_waited_for(
     if patience_s > 1:
         timer.start()
     rounds.begin()
-    assert locked.is_locked(rounds.pidfds[0]) == (patience_s < 1)
+    assert locked.let_go == (patience_s > 1)
     rounds.check.finish()
     _, unobserved = rounds.check.take_counts()
     assert unobserved.all() == unobserved.any() == (patience_s < 1)
@@ -250,6 +258,44 @@ def test_the_others_get_back_what_was_changed(victim: Victim, another: Victim, l
         assert locked.is_locked(pidfd)
     assert failures == [f"process {victim.pid}: {CHANGING}"]
     assert hugely_advised(others) == 0
+
+
+@pytest.mark.usefixtures("huge_pages_for_who_asks")
+def test_leftovers_of_who_is_locked_are_left_for_the_next_time(
+    victim: Victim, another: Victim, locked: Locked, tmp_path: Path
+) -> None:
+    """Those of the others are put back."""
+    for one in (victim, another):
+        one.written(2 * HUGE)
+    child = os.fork()
+    if child == 0:
+        Acting(Action.HUGEPAGE, (victim, another), tmp_path).round()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    locked.lock(victim)
+    journal = Journal(tmp_path)
+    assert {one.pid: one.failure for one in undo_leftovers(journal)} == {victim.pid: CHANGING, another.pid: ""}
+    with Pidfd(victim.pid) as pidfd:
+        assert locked.is_locked(pidfd)
+        locked.free()
+        until(lambda: not locked.is_locked(pidfd), "it is free")
+    assert {one.pid: one.failure for one in undo_leftovers(journal)} == {victim.pid: ""}
+
+
+@pytest.mark.parametrize("command", [["run", "--duration", "1s"], ["wss", "--windows", "1s"]], ids=lambda one: one[0])
+def test_who_is_locked_from_the_start_is_an_error(victim: Victim, locked: Locked, command: list[str]) -> None:
+    """It is said, and not waited for for ever."""
+    locked.lock(victim)
+    done = subprocess.run(
+        [sys.executable, "-m", "damosd", *command, "--pid", str(victim.pid)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert f"process {victim.pid} is changing its memory map" in done.stderr
+    with Pidfd(victim.pid) as pidfd:
+        assert locked.is_locked(pidfd)
 
 
 def test_a_target_of_a_daemon_goes_on(

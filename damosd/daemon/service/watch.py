@@ -92,18 +92,20 @@ class Watch:
         """Begin with processes that others would have had to wait for; as `change`."""
         if self._waiting and now >= self._next_try:
             waiting, self._waiting = self._waiting, []
-            yield from self._join(waiting)
+            yield from self._join(waiting, again=True)
 
-    def _join(self, matches: Iterable[Match]) -> Iterator[tuple[Match, str]]:
+    def _join(self, matches: Iterable[Match], *, again: bool = False) -> Iterator[tuple[Match, str]]:
         for match in matches:
             failure = ""
             try:
                 self.session.join(match.pidfd)
                 self._comms[match.pidfd] = match.comm
-            except TargetBusyError:
+            except TargetBusyError as error:
                 self._waiting.append(match)
                 self._next_try = time.monotonic() + _AGAIN_S
-                continue
+                if again:
+                    continue
+                failure = f"{error}; it is tried again"
             except DamosdError as error:
                 failure = str(error)
                 match.pidfd.close()

@@ -90,34 +90,34 @@ def _show(discovery: Discovery, settings: Settings, *, as_json: bool) -> int:
     from damosd.report.targets import matched_json, matched_lines  # noqa: PLC0415  # not for --help
 
     names = [target.name for target in settings.selection.targets]
-    matched = sorted(_matched(discovery.matches()), key=lambda one: one.pid)
+    matched = sorted(_matched(discovery, discovery.matches()), key=lambda one: one.pid)
     say(json.dumps(matched_json(names, matched)) if as_json else "\n".join(matched_lines(names, matched)))
     return 0
 
 
-def _matched(matches: Iterable[Match]) -> list[Matched]:
+def _matched(discovery: Discovery, matches: Iterable[Match]) -> list[Matched]:
     """Describe matches, but those that have ended since."""
     found = []
     for match in matches:
         with suppress(TargetGoneError):
-            found.append(_described(match))
+            found.append(_described(discovery, match))
     return found
 
 
-def _described(match: Match) -> Matched:
-    from damosd.daemon.discovery.facts import CMDLINE_BYTES  # noqa: PLC0415  # not for --help
+def _described(discovery: Discovery, match: Match) -> Matched:
+    from damosd.daemon.discovery.facts import ProcessFacts  # noqa: PLC0415  # not for --help
     from damosd.linux.process_table import ProcessFiles  # noqa: PLC0415  # not for --help
     from damosd.report.targets import Matched  # noqa: PLC0415  # not for --help
 
     files = ProcessFiles(match.pid, match.pidfd.directory)
-    stat = files.stat()
+    facts = ProcessFacts(files, files.stat(), discovery.patience)
     return Matched(
         target=match.target,
         pid=match.pid,
-        user=_user_name(files.uid()),
-        rss_bytes=stat.rss_bytes,
-        comm=stat.comm,
-        cmdline=files.cmdline(CMDLINE_BYTES) or "",
+        user=_user_name(facts.uid),
+        rss_bytes=facts.rss_bytes,
+        comm=facts.comm,
+        cmdline=facts.cmdline or "",
         followed=match.followed,
     )
 
@@ -148,7 +148,7 @@ def _why(discovery: Discovery, settings: Settings, pid: int) -> Why:
     match = next((one for one in discovery.matches() if one.pid == pid), None)
     with Pidfd(pid) as pidfd:
         files = ProcessFiles(pid, pidfd.directory)
-        facts = ProcessFacts(files, files.stat())
+        facts = ProcessFacts(files, files.stat(), discovery.patience)
         return Why(
             pid=pid,
             comm=facts.comm,
@@ -172,7 +172,7 @@ def _follow(discovery: Discovery, duration_s: float, *, as_json: bool) -> int:
     end = time.monotonic() + duration_s
     try:
         while not stopped and time.monotonic() < end:
-            _tell(discovery.update(), as_json=as_json)
+            _tell(discovery, discovery.update(), as_json=as_json)
             discovery.wait(min(end - time.monotonic(), 0.5))
     finally:
         for number, handler in before.items():
@@ -180,7 +180,7 @@ def _follow(discovery: Discovery, duration_s: float, *, as_json: bool) -> int:
     return 0
 
 
-def _tell(changes: Changes, *, as_json: bool) -> None:
+def _tell(discovery: Discovery, changes: Changes, *, as_json: bool) -> None:
     from damosd.report.names import printable, valid  # noqa: PLC0415  # not for --help
     from damosd.report.targets import process_json  # noqa: PLC0415  # not for --help
 
@@ -191,7 +191,7 @@ def _tell(changes: Changes, *, as_json: bool) -> None:
             say(json.dumps(event | {"reason": gone.end.name.lower()}))
         else:
             say(f"- {printable(match.target)} {match.pid} ({printable(match.comm)}) {gone.end}")
-    for one in _matched(changes.appeared):
+    for one in _matched(discovery, changes.appeared):
         if as_json:
             say(json.dumps({"event": "appeared", "target": one.target, **process_json(one)}))
         else:

@@ -126,7 +126,10 @@ class ProcessFiles:
             return owner
 
     def cmdline(self, limit: int) -> str | None:
-        """Return the arguments, a space between each two: `limit` bytes at most."""
+        """Return the arguments, a space between each two: `limit` bytes at most.
+
+        They are in the process's memory: unlike all else here, they are not read while its map is locked (mmap_lock).
+        """
         text = self._read("cmdline", limit)
         return None if text is None else os.fsdecode(text.rstrip(b"\0").replace(b"\0", b" "))
 

@@ -41,6 +41,12 @@ class Target:
             return False
         return all(one.matches(facts) is False for one in self.exclude)
 
+    def may_take(self, facts: Facts, *, followed: bool = False) -> bool:
+        """Tell whether it would take a process if what is not known of it were so. Raises TargetGoneError."""
+        if not followed and self.selector.matches(facts) is False:
+            return False
+        return not any(one.matches(facts) is True for one in self.exclude)
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -64,6 +70,24 @@ class Selection:
             if target.takes(facts, followed=target.name in followed):
                 return None if self.spares(facts) else target
         return None
+
+    def possible(
+        self, facts: Facts, own: AbstractSet[int], followed: AbstractSet[str] = frozenset()
+    ) -> tuple[Target, ...]:
+        """Return the targets that may have a process, for all that is known of it: `choose` returns one, or none.
+
+        Raises TargetGoneError.
+        """
+        found: list[Target] = []
+        if forbidden(facts, own) or self.reason_never(facts).outcome is True:
+            return ()
+        for target in self.targets:
+            by_descent = target.name in followed
+            if target.may_take(facts, followed=by_descent):
+                found.append(target)
+            if target.takes(facts, followed=by_descent):
+                break
+        return tuple(found)
 
     def spares(self, facts: Facts) -> bool:
         """Tell whether a process must be left alone, as far as can be seen. Raises TargetGoneError."""

@@ -6,18 +6,22 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from damosd.daemon.discovery.discovery import Discovery
+from damosd.linux.process_table import ProcessFiles
 from damosd.targets.questions import Exe
 from damosd.targets.selection import Selection, Target
 from kernel.programs import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
     from damosd.daemon.discovery.changes import Doubt, End, Match
 
@@ -149,6 +153,34 @@ class Finder:
     def match(self, process: subprocess.Popen[str]) -> Match:
         """Return the match of a process."""
         return next(match for match in self.discovery.matches() if match.pid == process.pid)
+
+
+class Locked:
+    """Processes whose command lines cannot be read, as if their memory maps were locked, until they are let go."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._locks: dict[int, threading.Event] = {}
+        self.waiting: list[int] = []
+        read = ProcessFiles.cmdline
+
+        def cmdline(files: ProcessFiles, limit: int) -> str | None:
+            if lock := self._locks.get(files.pid):
+                self.waiting.append(files.pid)
+                lock.wait()
+                self.waiting.remove(files.pid)
+            return read(files, limit)
+
+        patch.setattr(ProcessFiles, "cmdline", cmdline)
+
+    def lock(self, pid: int) -> None:
+        """Let nobody read that of one process."""
+        self._locks[pid] = threading.Event()
+
+    def unlock(self) -> None:
+        """Let all be read, and all go on that wait."""
+        while self._locks:
+            self._locks.popitem()[1].set()
+        until(lambda: not self.waiting, "nobody waits")
 
 
 def only(selector: object, **options: object) -> Selection:

@@ -9,20 +9,23 @@ import resource
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bench.lab.cgroup import command_in, limited
-from damosd.daemon.discovery.changes import End
-from damosd.daemon.discovery.discovery import Discovery
+from damosd.daemon.discovery.changes import Doubt, End
+from damosd.daemon.discovery.discovery import _AT_ONCE, Discovery
+from damosd.daemon.discovery.patience import Patience
+from damosd.daemon.discovery.tracker import LOCKED
 from damosd.linux import proc_connector
 from damosd.linux.cgroup import hierarchies
 from damosd.linux.pidfd import Pidfd
+from damosd.linux.process_table import listing
 from damosd.targets.questions import Cgroup, Cmdline, CmdlineRegex, Comm, Exe, MinRss, Named, Pid, User
 from damosd.targets.selection import Selection, Target
 from damosd.targets.selector import All, Not
-from kernel.finding import NOBODY, Finder, Programs, children, fds, go, only
+from kernel.finding import NOBODY, Finder, Locked, Programs, children, fds, go, only
 from kernel.programs import until
 from kernel.victims import MIB, Victim
 
@@ -48,6 +51,14 @@ def find(request: pytest.FixtureRequest) -> Iterator[Callable[[Selection], Finde
         pytest.skip(feature.detail)
     with ExitStack() as stack:
         yield lambda selection: stack.enter_context(Finder(selection, request.param == "events"))
+
+
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Locked]:
+    """Lock memory maps, and unlock them in the end."""
+    locked = Locked(monkeypatch)
+    yield locked
+    locked.unlock()
 
 
 def test_what_runs_already_and_what_comes_later(programs: Programs, find: Callable[[Selection], Finder]) -> None:
@@ -426,6 +437,142 @@ def test_a_search_that_would_not_end(programs: Programs, find: Callable[[Selecti
     finder.until_matches(process)
     finder.until(lambda: hostile.pid in {doubt.pid for doubt in finder.doubts}, "it is told")
     assert "takes too long" in finder.doubts[0].reason
+
+
+def test_a_match_whose_search_would_not_end(programs: Programs, find: Callable[[Selection], Finder]) -> None:
+    """It is none any more: its command line can be read."""
+    hostile = programs.run(programs.copy("cat"), "-", "a" * 5000)
+    finder = find(only(programs.ours))
+    finder.until_matches(hostile)
+    finder.discovery.select(only(All((programs.ours, CmdlineRegex(re.compile(r"(a+)+b"))))), 1e6)
+    finder.until_matches()
+    assert finder.gone == [(hostile.pid, End.UNMATCHED)]
+    assert "takes too long" in finder.doubts[0].reason
+
+
+def test_a_command_line_that_cannot_be_read(
+    programs: Programs, find: Callable[[Selection], Finder], locked: Locked
+) -> None:
+    """Others are found all the same, that is told once, and one thread waits; it is found once it can be read."""
+    process, other = programs.sleep(), programs.sleep()
+    locked.lock(process.pid)
+    finder = find(only(All((programs.ours, Cmdline("*600")))))
+    finder.until_matches(other)
+    finder.scan()
+    assert finder.doubts == [Doubt(process.pid, "sleep", LOCKED)]
+    assert finder.discovery.nr_doubts == 1
+    assert locked.waiting == [process.pid]
+    locked.unlock()
+    finder.scan()
+    assert finder.pids == {process.pid, other.pid}
+    assert finder.discovery.nr_doubts == 0
+
+
+@pytest.mark.parametrize("ask", [Cmdline("*600"), CmdlineRegex(re.compile("600")), Not(Cmdline("no"))], ids=str)
+def test_a_match_whose_command_line_cannot_be_read(
+    programs: Programs, find: Callable[[Selection], Finder], locked: Locked, ask: Selector
+) -> None:
+    """It stays the match that it is, and is told of; it ends when it is none whatever its command line is."""
+    process = programs.sleep()
+    whole = All((programs.ours, ask))
+    finder = find(only(whole, exclude=(Cmdline("x"),)))
+    finder.until_matches(process)
+    match = finder.match(process)
+    locked.lock(process.pid)
+    finder.scan()
+    assert finder.match(process) is match
+    assert finder.doubts == [Doubt(process.pid, "sleep", LOCKED)]
+    locked.unlock()
+    finder.scan()
+    assert finder.match(process) is match
+    assert finder.discovery.nr_doubts == 0
+    locked.lock(process.pid)
+    finder.discovery.select(Selection((Target("ours", whole), Target("mine", whole)), never=(Cmdline("x"),)), 1e6)
+    finder.scan()
+    assert finder.match(process) is match
+    finder.discovery.select(Selection((Target("mine", whole), Target("ours", All((programs.ours, Comm("x")))))), 1e6)
+    finder.scan()
+    assert finder.pids == set()
+    assert finder.gone == [(process.pid, End.UNMATCHED)]
+
+
+def test_whose_process_it_is_while_that_cannot_be_told(
+    programs: Programs, find: Callable[[Selection], Finder], locked: Locked
+) -> None:
+    """No target takes what an earlier one may have; whoever has it keeps it."""
+    process = programs.sleep()
+    first = All((programs.ours, Cmdline("*600 x")))
+    selection = Selection((Target("first", first), Target("second", programs.ours)))
+    locked.lock(process.pid)
+    finder = find(selection)
+    finder.scan()
+    assert finder.pids == set()
+    assert finder.doubts == [Doubt(process.pid, "sleep", LOCKED)]
+    locked.unlock()
+    finder.scan()
+    assert [match.target for match in finder.appeared] == ["second"]
+    locked.lock(process.pid)
+    finder.scan()
+    assert locked.waiting == [process.pid]
+    assert finder.pids == {process.pid}
+    assert finder.gone == []
+
+
+def test_a_command_line_that_can_be_read_again(
+    programs: Programs, locked: Locked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is noticed by the next scan, and not when it would be the process's turn."""
+    process = programs.sleep()
+    locked.lock(process.pid)
+    with Finder(only(All((programs.ours, Cmdline("*600")))), events=False) as finder:
+        finder.scan()
+        monkeypatch.setattr("damosd.daemon.discovery.discovery._TURNS", 1 << 30)
+        finder.step()
+        assert finder.pids == set()
+        locked.unlock()
+        finder.step()
+        assert finder.pids == {process.pid}
+
+
+def test_many_command_lines(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second time on they are read at once: those of matches, and of others."""
+    processes = [programs.sleep(name="it" if number % 2 else "") for number in range(20)]
+    with Finder(only(All((programs.ours, Cmdline("it 600")))), events=False) as finder:
+        assert len(finder.pids) == len(processes) / 2
+        works: list[int] = []
+        work = Patience._work
+
+        def noted(patience: Patience, what: Any) -> Any:
+            works.append(len(what.calls))
+            return work(patience, what)
+
+        monkeypatch.setattr(Patience, "_work", noted)
+        finder.discovery._everything = True
+        finder.step()
+        assert sum(works) == len(processes)
+        assert len(works) <= 1 + len(listing()) / _AT_ONCE < len(processes)
+        assert len(finder.pids) == len(processes) / 2
+
+
+def test_a_memory_map_that_is_locked(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel does not let us read a command line then: the match stays one, and can be told again afterwards."""
+    area = victim.written(256 * MIB)
+    with Finder(only(All((Pid(victim.pid), Cmdline("*victim.py")))), events=False) as finder:
+        finder.until_matches(victim.pid)
+        descriptors = fds()
+        victim.do("keep_protecting", area.start, area.size)
+        with monkeypatch.context() as patched:  # less than the map is locked for at a time, on any machine
+            patched.setattr("damosd.daemon.discovery.patience.SLICE_S", 0.0002)
+            patched.setattr("damosd.daemon.discovery.patience.SLICES", 1)
+            finder.until(lambda: bool(finder.doubts), "its command line cannot be read")
+        assert finder.doubts[0].reason == LOCKED
+        assert finder.pids == {victim.pid}
+        victim.do("rest")
+        finder.scan()
+        assert finder.discovery.nr_doubts == 0
+        assert finder.pids == {victim.pid}
+        assert finder.gone == []
+        assert fds() == descriptors
 
 
 def test_events_that_are_lost(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kernel.finding import Programs
+from damosd.cli.main import main
+from damosd.linux import process as figures
+from kernel.finding import Locked, Programs, children
 from kernel.programs import until
 
 if TYPE_CHECKING:
@@ -78,6 +80,25 @@ def test_why(programs: Programs, config: Path) -> None:
     told: dict[str, Any] = json.loads(output(config, "--why", str(process.pid), "--json"))
     assert told["target"] == "ours"
     assert told["targets"][0]["selector"]["outcome"] is True
+
+
+def test_a_command_line_that_cannot_be_read(
+    programs: Programs, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A process that is a target by something else is shown without."""
+    programs.copy("sleep")
+    parent = programs.shell("$HERE/sleep 600 & wait")
+    until(lambda: bool(children(parent.pid)), "it has a child")
+    (child,) = children(parent.pid)
+    until(lambda: figures.comm(f"/proc/{child}") == "sleep", "that runs its program")
+    locked = Locked(monkeypatch)
+    locked.lock(child)
+    try:
+        assert main(["targets", "--config", str(config), "--json"]) == 0
+    finally:
+        locked.unlock()
+    (one,) = json.loads(capsys.readouterr().out)["targets"][0]["processes"]
+    assert (one["pid"], one["comm"], one["cmdline"]) == (child, "sleep", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -261,6 +261,16 @@ def keep_reading(start: int, size: int, step: int) -> None:
     _begin(lambda: read(start, size, step))
 
 
+def keep_protecting(start: int, size: int) -> None:
+    """Take away the right to write, and give it back, again and again, until told to rest: mmap_lock is held."""
+
+    def storm() -> None:
+        _checked(libc.mprotect(start, size, mmap.PROT_READ))
+        _checked(libc.mprotect(start, size, mmap.PROT_READ | mmap.PROT_WRITE))
+
+    _begin(storm)
+
+
 def keep_checking(start: int, size: int, seed: int) -> None:
     """Look again and again whether memory holds what was filled in, until told to rest."""
     _begin(lambda: damaged(start, size, seed) and os._exit(99))

@@ -15,7 +15,8 @@ import select
 import time
 from typing import TYPE_CHECKING, Self
 
-from damosd.daemon.discovery.tracker import Told, Tracker
+from damosd.daemon.discovery.patience import Patience
+from damosd.daemon.discovery.tracker import LOCKED, Told, Tracker
 from damosd.errors import UnavailableError
 from damosd.linux.pidfd import allow_many
 from damosd.linux.proc_connector import Kind, ProcConnector
@@ -40,6 +41,9 @@ _YOUNG = 2
 _EVENTS_CPU = 0.0025
 """Of one CPU, what events may take between two scans before they are left alone until the next one."""
 
+_AT_ONCE = 64
+"""Processes of which what is slow to come by is read at once, and kept meanwhile."""
+
 _SUSPECT = Told(owner=True)
 """What is taken to have happened to everybody when nothing is known."""
 
@@ -49,7 +53,7 @@ class Discovery:
 
     Call `update` whenever `next_scan` is over, or `fd` has been readable for `SETTLE_S`; `wait` does both. `fd` is -1
     where there are no events, and `no_events` tells why. `own` are pids of damosd itself, this one by default: neither
-    they nor their children are targets.
+    they nor their children are targets. `patience` is what command lines are read with.
     """
 
     def __init__(
@@ -58,7 +62,8 @@ class Discovery:
         allow_many()
         self.interval_s = interval_s
         self.own = frozenset(own if own is not None else {os.getpid()})
-        self._tracker = Tracker(selection, self.own)
+        self.patience = Patience()
+        self._tracker = Tracker(selection, self.own, self.patience)
         self._round = 0
         self._untold_until = 0
         self._next_full = 0.0  # looking at everything costs as much as a dozen scans
@@ -78,6 +83,11 @@ class Discovery:
     def matches(self) -> tuple[Match, ...]:
         """Return all matches, as of the last update."""
         return tuple(self._tracker.matches())
+
+    @property
+    def nr_doubts(self) -> int:
+        """Of how many processes it could not be told whether they are targets, when they were looked at last."""
+        return sum(bool(one.doubt) for one in self._tracker.known.values())
 
     def select(self, selection: Selection, interval_s: float) -> None:
         """Go by another selection: the next update, which is due at once, tells what that changes."""
@@ -147,6 +157,7 @@ class Discovery:
 
     def _scan(self) -> None:
         self._round += 1
+        self.patience.renew()
         if self._connector is None:
             self._untold_until = self._round + _MATCH_TURNS
         self._listen()  # before the listing, so that nothing happens in between unseen
@@ -155,14 +166,19 @@ class Discovery:
         processes = listing()
         for pid in known.keys() - {pid for pid, _ in processes}:
             self._tracker.forget(pid)
-        for pid, inode in processes:  # in the order of pids: parents come first, nearly always
-            if self._due(pid, inode):
+        due = [one for one in processes if self._due(*one)]  # in the order of pids: parents come first, nearly always
+        for start in range(0, len(due), _AT_ONCE):
+            some = due[start : start + _AT_ONCE]
+            self._tracker.read_ahead(pid for pid, _ in some)
+            for pid, inode in some:
                 self._tracker.look(pid, inode, self._round, _SUSPECT if self._everything else Told())
         self._everything = False
 
     def _due(self, pid: int, inode: int) -> bool:
         one = self._tracker.known.get(pid)
         if self._everything or one is None or one.inode not in (inode, 0) or self._round - one.first <= _YOUNG:
+            return True
+        if one.doubt == LOCKED:
             return True
         turns = _MATCH_TURNS if one.match and self._round < self._untold_until else _TURNS
         return (pid + self._round) % turns == 0
@@ -172,6 +188,7 @@ class Discovery:
         if self._connector:
             self._connector.close()
         self._tracker.close()
+        self.patience.close()
 
     def __enter__(self) -> Self:
         return self

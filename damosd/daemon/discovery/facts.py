@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from damosd.linux.cpu_limit import OutOfTimeError, cpu_limit
 
 if TYPE_CHECKING:
     import re
+    from collections.abc import Callable
 
+    from damosd.daemon.discovery.patience import Patience
     from damosd.linux.process_table import ProcessFiles, Stat
 
 CMDLINE_BYTES = 16384
@@ -17,21 +20,49 @@ CMDLINE_BYTES = 16384
 _SEARCH_S = 0.02
 
 _Texts = tuple[str, ...]
+Who = tuple[int, int]
+"""A pid and a start time."""
+
+
+def cmdline_call(files: ProcessFiles, started: int) -> tuple[Who, Callable[[], str | None]]:
+    """Return what reads the command line of a process, which may wait, and for whom."""
+    return (files.pid, started), partial(files.cmdline, CMDLINE_BYTES)
 
 
 class ProcessFacts:
     """What is known of one process: `Facts`. `exe` is its program, where that is known already.
 
-    `rss_bytes` is not less than `least_rss_bytes`.
+    `rss_bytes` is not less than `least_rss_bytes`. `locked`: its command line was asked for and is not known, as it was
+    not to be had with `patience`. `out_of_time`: a search in it was given up.
     """
 
-    __slots__ = ("_cgroups", "_cmdline", "_exe", "_files", "_stat", "_uid", "out_of_time", "rss_bytes")
+    __slots__ = (
+        "_cgroups",
+        "_cmdline",
+        "_exe",
+        "_files",
+        "_patience",
+        "_stat",
+        "_uid",
+        "locked",
+        "out_of_time",
+        "rss_bytes",
+    )
 
-    def __init__(self, files: ProcessFiles, stat: Stat, *, exe: str | None = None, least_rss_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        files: ProcessFiles,
+        stat: Stat,
+        patience: Patience,
+        *,
+        exe: str | None = None,
+        least_rss_bytes: int = 0,
+    ) -> None:
         self._files = files
         self._stat = stat
+        self._patience = patience
         self.rss_bytes = max(stat.rss_bytes, least_rss_bytes)
-        self.out_of_time = False
+        self.locked = self.out_of_time = False
         self._exe: tuple[str | None] | None = (exe,) if exe else None
         self._uid: int | None = None
         self._cmdline: tuple[str | None] | None = None
@@ -80,8 +111,16 @@ class ProcessFacts:
     def cmdline(self) -> str | None:
         """Its arguments."""
         if self._cmdline is None:
-            self._cmdline = (self._files.cmdline(CMDLINE_BYTES),)
+            try:
+                self._cmdline = (self._patience.call(*cmdline_call(self._files, self._stat.started)),)
+            except OutOfTimeError:
+                self._cmdline, self.locked = (None,), True
         return self._cmdline[0]
+
+    @property
+    def asked_cmdline(self) -> bool:
+        """Whether anybody has asked for its arguments."""
+        return self._cmdline is not None
 
     @property
     def cgroups(self) -> _Texts | None:
@@ -91,7 +130,7 @@ class ProcessFacts:
         return self._cgroups[0]
 
     def finds(self, pattern: re.Pattern[str]) -> bool | None:
-        """Search its arguments. `out_of_time` tells whether a search was given up."""
+        """Search its arguments."""
         if self.cmdline is None:
             return None
         try:

@@ -10,7 +10,6 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from damosd.daemon.discovery.discovery import SETTLE_S, Discovery
@@ -27,6 +26,7 @@ from damosd.report.daemon import ConfigurationStatus, DaemonStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from damosd.config.found import Configuration
     from damosd.core.attrs import Resolution
@@ -89,7 +89,6 @@ class Daemon:
         self._last, self._last_cpu = self._begun, self._begun_cpu
         self._reason = ""
         self._reload_wanted = False
-        self._doubts: set[int] = set()
         self._failure: BaseException | None = None
         self._turns = Turns()
         self.workers: dict[str, Worker] = {}
@@ -196,8 +195,6 @@ class Daemon:
         """Begin with processes that have appeared, and let go of those that are gone."""
         for doubt in changes.doubts:
             self._log.warning("it cannot be told whether a process is a target", pid=doubt.pid, reason=doubt.reason)
-        known = self._doubts | {doubt.pid for doubt in changes.doubts}
-        self._doubts = {pid for pid in known if Path(f"/proc/{pid}").exists()}
         for one in changes.gone:
             if one.match.target in self.workers:
                 self._log.info(
@@ -308,7 +305,7 @@ class Daemon:
             configuration=self.configuration,
             targets=targets,
             disabled=tuple(sorted({name for worker in self.workers.values() for name in worker.disabled})),
-            nr_doubts=len(self._doubts),
+            nr_doubts=self.discovery.nr_doubts,
         )
 
     def _on_signal(self, number: signal.Signals) -> None:

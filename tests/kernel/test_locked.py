@@ -325,3 +325,35 @@ def test_a_target_of_a_daemon_goes_on(
         locked.free()
         until(lambda: victim.pid in daemon.pids("locks"), "who was locked is monitored")
         assert daemon.stop() == 0
+
+
+def test_a_daemon_finds_others_by_their_command_lines(
+    victim: Victim, another: Victim, locked: Locked, tmp_path: Path
+) -> None:
+    """That of who is locked cannot be read: the daemon goes on, tells so, and ends when it is told to."""
+    tmp_path.chmod(0o755)
+    with RunningDaemon(tmp_path) as daemon:
+        daemon.write("discovery_interval_us: 300 ms\ntargets: {victims: {cmdline: '*victim.py*'}}\n")
+        locked.lock(victim)
+        daemon.start()
+        until(lambda: another.pid in daemon.pids("victims"), "who is free is found")
+        until(lambda: daemon.ask("status")["nr_doubts"] > 0, "who is locked is doubtful")
+        assert str(victim.pid) in daemon.log
+        locked.free()
+        until(lambda: victim.pid in daemon.pids("victims"), "who is free again is found")
+        assert daemon.stop() == 0
+
+
+def test_a_daemon_ends_though_a_process_of_it_is_locked(victim: Victim, locked: Locked, tmp_path: Path) -> None:
+    """Also while its command line is being read."""
+    tmp_path.chmod(0o755)
+    with RunningDaemon(tmp_path) as daemon:
+        daemon.write("discovery_interval_us: 300 ms\ntargets: {victims: {cmdline: '*victim.py*'}}\n")
+        daemon.start()
+        until(lambda: victim.pid in daemon.pids("victims"), "it is found")
+        locked.lock(victim)
+        until(lambda: daemon.ask("status")["nr_doubts"] > 0, "it is doubtful")
+        assert daemon.pids("victims") == {victim.pid}
+        assert daemon.stop() == 0
+    with Pidfd(victim.pid) as pidfd:
+        assert locked.is_locked(pidfd)

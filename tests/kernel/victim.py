@@ -301,16 +301,6 @@ def keep_forking() -> None:
     _begin(storm)
 
 
-def keep_protecting(start: int, size: int) -> None:
-    """Change what may be done with memory, and back, again and again, until told to rest: that locks the memory map."""
-
-    def storm() -> None:
-        protect(start, size, mmap.PROT_READ)
-        protect(start, size, mmap.PROT_READ | mmap.PROT_WRITE)
-
-    _begin(storm)
-
-
 def map_over(path: str) -> None:
     """Write to a file through memory, and have other memory in its place: with the memory map locked until it is saved.
 

@@ -105,7 +105,7 @@ def test_schemes_share_an_action_only_with_the_same_nodes(monkeypatch: pytest.Mo
     """What one scheme migrates to is nothing to another, also when one comes later; the nodes are looked for first."""
     made: list[Any] = []
     checked: list[set[int]] = []
-    monkeypatch.setattr(effects_module, "make", lambda action, tables, dests: made.append((action, dests)))
+    monkeypatch.setattr(effects_module, "make", lambda action, _tables, dests, _leaves: made.append((action, dests)))
     monkeypatch.setattr(numa, "check_nodes", checked.append)
     effects = Effects(cast("Vaddr", None), cast("Advisor", None), dry_run=False)
     effects._tables = cast("PageTables", object())

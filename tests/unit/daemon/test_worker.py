@@ -49,6 +49,7 @@ class FakeWatch:
     due: bool = True
     error: Exception | None = None
     changes: list[tuple[list[int], list[int]]] = field(default_factory=list)
+    late: list[Match] = field(default_factory=list)
     closed: bool = False
 
     def __post_init__(self) -> None:
@@ -76,6 +77,10 @@ class FakeWatch:
         self.changes.append(([one.match.pid for one in gone], [match.pid for match in coming]))
         yield from ((match, "" if match.pid % 2 else "it may not be") for match in coming)
         self.changed.set()
+
+    def try_again(self, _now: float) -> Iterator[tuple[Match, str]]:
+        """Begin with those that were too busy before."""
+        return ((self.late.pop(), "") for _ in list(self.late))
 
     def status(self) -> NamedStatus:
         """Return some figures."""
@@ -154,6 +159,14 @@ def test_processes_that_come_and_go(worker: Worker, watch: FakeWatch, told: Told
     assert watch.changes == [([], [1, 2]), ([1], [])]
     assert not worker.has(1)
     assert sorted(told.joined) == [(1, ""), (2, "it may not be"), (3, "too many open files")]
+
+
+def test_who_was_too_busy_is_told_when_it_has_joined(worker: Worker, watch: FakeWatch, told: Told) -> None:
+    """As everybody."""
+    watch.late.append(match(1))
+    worker.start()
+    assert watch.ticked.wait(LONG_S)
+    assert told.joined == [(1, "")]
 
 
 def test_a_step_that_goes_on_keeps_nobody_waiting(worker: Worker, watch: FakeWatch) -> None:

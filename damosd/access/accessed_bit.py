@@ -27,7 +27,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from damosd.access.pagetable import ACCESSED, PAGE, UNSEEN, PageTables, Space
+from damosd.access.pagetable import (
+    ACCESSED,
+    PAGE,
+    PREPARE_ALL,
+    PREPARE_NOTHING,
+    PREPARE_UNLOCKED,
+    UNSEEN,
+    PageTables,
+    Space,
+)
 from damosd.access.ranges import inside
 from damosd.access.shares import fair_share
 from damosd.errors import PrivilegeError, TargetGoneError, TargetRefusedError
@@ -146,8 +155,8 @@ class AccessedBit:
         self._segments["count"] = counts[self._sampled]
         request = self._request
         request.nr_samples, request.prepared = self._count, 0
-        request.check, request.prepare = False, True
-        request.leave = len(self._sampled) > 1
+        request.check = False
+        request.prepare = PREPARE_UNLOCKED if len(self._sampled) > 1 else PREPARE_ALL
         self.advance()
         request.check = True
 
@@ -156,11 +165,10 @@ class AccessedBit:
 
         Return whether `take_changed` has something to tell.
         """
-        nr_failed, nr_vectors, nr_shared, nr_locked, nr_bytes = self._tables.probe()
-        if nr_failed:
-            self._find_again()
-        if nr_locked:
+        nr_odd, nr_vectors, nr_shared, nr_bytes = self._tables.probe()
+        if nr_odd:
             self._beware()
+            self._find_again()
         if len(self._sampled) == 1:
             self._make_target_old(self._sampled[0], 0, nr_vectors, nr_bytes, nr_shared)
         elif nr_vectors or nr_shared:
@@ -169,7 +177,7 @@ class AccessedBit:
 
     def finish(self) -> None:
         """End the last round: count the accessed ones of its pages."""
-        self._request.prepare = False
+        self._request.prepare = PREPARE_NOTHING
         self.advance()
 
     def take_counts(self) -> np.ndarray:
@@ -193,7 +201,8 @@ class AccessedBit:
 
     def _find_again(self) -> None:
         """Take care of targets that exec'd, ended, or lost the thread we knew them by."""
-        for row in np.flatnonzero(self._segments["status"]).tolist():
+        rows = np.flatnonzero(self._segments["status"]).tolist()
+        for row in rows:
             index = self._sampled[row]
             target = self._targets[index]
             self._states[self._offsets[index] : self._offsets[index + 1], UNSEEN] = True
@@ -208,7 +217,8 @@ class AccessedBit:
             if space.exec_id != target.space.exec_id:
                 self._changed.add(index)
             target.space = space
-        self._set_spaces()
+        if rows:
+            self._set_spaces()
 
     def _beware(self) -> None:
         """Take note of those that are locked."""

@@ -14,7 +14,7 @@ from ctypes import Structure, c_uint32, c_uint64
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class _Layout(Structure):
 
 
 class Request(Structure):
-    """What a run is asked for and, from `nr_failed` on, what it answers."""
+    """What a run is asked for and, from `nr_odd` on, what it answers."""
 
     _fields_ = (
         ("layout", _Layout),
@@ -67,27 +67,15 @@ class Request(Structure):
         ("prepared", c_uint32),
         ("nr_samples", c_uint32),
         ("above", c_uint32),
-        ("leave", c_uint32),
-        ("nr_failed", c_uint32),
+        ("nr_odd", c_uint32),
         ("nr_vectors", c_uint32),
         ("nr_shared", c_uint32),
-        ("nr_locked", c_uint32),
         ("bytes", c_uint64),
-        ("lock", c_uint64),
     )
 
 
-class Answer(NamedTuple):
-    """What a run of `probe` has answered."""
-
-    nr_failed: int
-    nr_vectors: int
-    nr_shared: int
-    nr_locked: int
-    bytes: int
-
-
-_ANSWER = Struct("=4I4xQ")
+PREPARE_NOTHING, PREPARE_ALL, PREPARE_UNLOCKED = range(3)
+_ANSWER = Struct("@IIIQ")
 
 
 class _Search(Structure):
@@ -283,10 +271,10 @@ class PageTables:
             self.segments[name][: len(spaces)] = records[name]
         self.request.nr_segments = len(spaces)
 
-    def probe(self) -> Answer:
-        """Make one round of what `request` says."""
+    def probe(self) -> tuple[int, int, int, int]:
+        """Make one round of what `request` says; return its nr_odd, nr_vectors, nr_shared and bytes."""
         self._probe.run()
-        return Answer(*_ANSWER.unpack_from(self.request, Request.nr_failed.offset))  # field by field takes longer
+        return _ANSWER.unpack_from(self.request, Request.nr_odd.offset)  # field by field takes longer
 
     def is_locked(self, space: Space, *, patience_s: float = 0.0, for_all: bool = False) -> bool:
         """Tell whether whoever reads or advises the memory map of a process would have to wait now.
@@ -300,7 +288,7 @@ class PageTables:
         end = time.monotonic() + patience_s
         while True:
             self._lock.run()
-            if not (self.request.lock if for_all else self.request.lock & _LOCK_TAKEN):
+            if not (self.request.bytes if for_all else self.request.bytes & _LOCK_TAKEN):
                 return False
             if time.monotonic() >= end:  # without a pause: it may be free for a few microseconds only
                 return True
@@ -317,9 +305,10 @@ class PageTables:
 
     def _check(self, spaces: Spaces, places: np.ndarray) -> None:
         """Raise SpacesGoneError when the last run, which `_ask` prepared, has not found some of the spaces."""
-        if self.request.nr_failed:
-            status = self.segments["status"][: self.request.nr_segments]
-            raise SpacesGoneError(spaces, (np.flatnonzero(status) + members(places[0])).tolist())
+        if self.request.nr_odd:
+            gone = np.flatnonzero(self.segments["status"][: self.request.nr_segments])
+            if len(gone):
+                raise SpacesGoneError(spaces, (gone + members(places[0])).tolist())
 
     def inspect(self, spaces: Space | Spaces, places: np.ndarray) -> np.ndarray:
         """Read the entries of pages (int64 places, sorted, at most `samples`).
@@ -330,7 +319,7 @@ class PageTables:
         count, spaces = len(places), Spaces.of(spaces)
         if count:
             self._ask(spaces, places)
-            self.request.check, self.request.prepare = False, True
+            self.request.check, self.request.prepare = False, PREPARE_ALL
             self.request.prepared, self.request.nr_samples = 0, count
             self._probe.run()
             self._check(spaces, places)

@@ -126,19 +126,19 @@ struct request {
 	struct layout layout;
 	__u32 nr_segments;
 	__u32 check; /* count the accessed ones among the pages that each segment has prepared last */
-	__u32 prepare; /* list the accessed ones among the pages from `prepared` on */
+	__u32 prepare; /* list the accessed ones among the pages from `prepared` on: see `enum prepare` */
 	__u32 prepared; /* position in `addresses`; each run moves it on by one round */
 	__u32 nr_samples; /* in a round */
 	__u32 above; /* the level that points to the directories wanted; one more than there are for the top */
-	__u32 leave; /* prepare nothing of a process whose memory map is locked: who advised it would have to wait */
 
-	__u32 nr_failed; /* segments whose status is not OK */
+	__u32 nr_odd; /* segments whose status is not OK, or whose memory map is locked */
 	__u32 nr_vectors;
 	__u32 nr_shared; /* accessed pages to prepare that cannot be listed */
-	__u32 nr_locked; /* segments whose memory map is locked */
-	__u64 bytes; /* in all vectors */
-	__u64 lock; /* what `lock` found */
+	__u64 bytes; /* in all vectors; or what `lock` found */
 };
+
+/* The last one: nothing of a process whose memory map is locked, as who advised it would have to wait. */
+enum prepare { PREPARE_NOTHING, PREPARE_ALL, PREPARE_UNLOCKED };
 
 /* The samples of one process: the next `count` of every round. */
 enum { SEGMENT_OK, SEGMENT_STALE, SEGMENT_NO_MEMORY, SEGMENT_EXECED };
@@ -383,11 +383,10 @@ struct visit {
 	__u32 first; /* sample of this segment */
 	__u32 round; /* where in `addresses` the pages are that it prepared last */
 	__u32 next; /* first sample of the next segment */
-	__u32 nr_failed;
+	__u32 nr_odd : 31; /* all there is room for: before Linux 6.7 frames of the stack count in steps of 32 bytes */
+	__u32 leave : 1; /* this segment as it is */
 	__u32 nr_vectors;
 	__u32 nr_shared;
-	__u32 nr_locked;
-	__u32 leave; /* this segment as it is */
 	__u64 bytes;
 };
 
@@ -621,7 +620,7 @@ static __always_inline bool enter(__u32 i, struct visit *v)
 	mm = find_space(s);
 	if (!mm) {
 		s->switches = 0;
-		v->nr_failed++;
+		v->nr_odd++;
 		return false;
 	}
 	v->path.pgd = (__u64)BPF_CORE_READ(mm, pgd);
@@ -676,9 +675,9 @@ static long probe_segment(__u32 i, struct visit *v)
 	}
 	if (v->request->prepare && lock_of(s->task) & LOCK_TAKEN) {
 		s->locked = 1;
-		v->nr_locked++;
+		v->nr_odd++;
 	}
-	v->leave = s->locked && v->request->leave;
+	v->leave = s->locked && v->request->prepare == PREPARE_UNLOCKED;
 	if (v->leave && !v->request->check) {
 		s->switches = 0;
 		s->round = v->request->prepared;
@@ -718,10 +717,9 @@ int probe(struct request *r)
 	struct visit v = { .request = &request };
 
 	bpf_loop(request.nr_segments, probe_segment, &v, 0);
-	r->nr_failed = v.nr_failed;
+	r->nr_odd = v.nr_odd;
 	r->nr_vectors = v.nr_vectors;
 	r->nr_shared = v.nr_shared;
-	r->nr_locked = v.nr_locked;
 	r->bytes = v.bytes;
 	r->prepared = request.prepared + request.nr_samples;
 	return 0;
@@ -734,7 +732,7 @@ int tables(struct request *r)
 	struct visit v = { .request = &request };
 
 	bpf_loop(request.nr_segments, copy_segment, &v, 0);
-	r->nr_failed = v.nr_failed;
+	r->nr_odd = v.nr_odd;
 	return 0;
 }
 
@@ -745,7 +743,7 @@ int directories(struct request *r)
 	struct visit v = { .request = &request };
 
 	bpf_loop(request.nr_segments, copy_directory_segment, &v, 0);
-	r->nr_failed = v.nr_failed;
+	r->nr_odd = v.nr_odd;
 	return 0;
 }
 
@@ -755,7 +753,7 @@ int lock(struct request *r)
 	__u32 zero = 0;
 	struct segment *s = bpf_map_lookup_elem(&asked, &zero);
 
-	r->lock = s && find_space(s) ? lock_of(s->task) : 0;
+	r->bytes = s && find_space(s) ? lock_of(s->task) : 0;
 	return 0;
 }
 

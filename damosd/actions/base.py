@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -100,6 +100,9 @@ class MemoryAction(ABC):
 
     `in_the_way` tells whether others would have to wait for a process now: what takes long then ends early.
     """
+
+    divisible: ClassVar[bool] = True
+    """Whether it comes to the same when it is done part by part, cut between huge pages."""
 
     def __init__(self, tables: PageTables, in_the_way: Callable[[Space], bool] = nobody) -> None:
         self._tables = tables

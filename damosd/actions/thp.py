@@ -225,6 +225,8 @@ class Thp(MemoryAction):
     them now. `owner` numbers the scheme.
     """
 
+    divisible = False  # what it would split is told of all that is advised
+
     def __init__(self, tables: PageTables, advisor: Advisor, advice: HugeAdvice, owner: int) -> None:
         super().__init__(tables)
         self._advisor = advisor

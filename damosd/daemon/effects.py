@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access.pagetable import PAGE, PageTables
-from damosd.access.ranges import clip
+from damosd.access.ranges import Pieces, batches, clip
 from damosd.actions.base import CHANGING, LAST_PATIENCE_S, MemoryAction, Outcome, Results
 from damosd.actions.filters import PageFilter, PageKind
 from damosd.actions.registry import make
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from damosd.linux.maps import Mappings
     from damosd.ops.processes import Processes
 
+_PART_BYTES = 8 << 20
 _CHUNKS_AT_ONCE = 128  # 256 MiB of the target; 3 MiB of our memory while it is counted
 
 
@@ -177,6 +178,22 @@ class Effects:
             else:
                 high = middle
         return low
+
+    @property
+    def crowded(self) -> bool:
+        """Whether what one target takes keeps others waiting."""
+        return self._operations.crowded
+
+    def parts(self, scheme: Scheme, ranges: np.ndarray) -> list[Pieces]:
+        """Return `ranges` in the parts that are given to `do` one by one, which take some milliseconds each.
+
+        All in one where nobody else has to wait, or where it would not come to the same.
+        """
+        action = self._actions.get(_kind(scheme))
+        if not self.crowded or (action and not action.divisible):
+            return [Pieces(ranges, np.arange(len(ranges)))]
+        cut = batches(ranges, _PART_BYTES)
+        return [Pieces(part, np.searchsorted(ranges[:, 0], part[:, 0], side="right") - 1) for part in cut]
 
     def do(self, scheme: Scheme, target: int, ranges: np.ndarray, settled: np.ndarray) -> Outcome:
         """Carry the action out on `ranges` of one target. Raises PrivilegeError, UnavailableError."""

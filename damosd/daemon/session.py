@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from damosd.actions.thp import Advisor
 from damosd.core.attrs import Resolution
 from damosd.core.monitor import Callbacks
-from damosd.daemon.applier import Applier
+from damosd.daemon.applier import SLICE_S, Applier
 from damosd.daemon.effects import Effects
 from damosd.daemon.figures import Figures
 from damosd.daemon.guards import Guards
@@ -278,12 +278,23 @@ class Session:
         """Return when there is something to do next (time.monotonic()); find out whether to sleep until then."""
         if self.engine.watches_marks or self.engine.paused_by_guards or self._paused or self._held:
             self._next_step = max(self._next_step, self._asleep_until())
+        if self._has_time_to_act():
+            return 0.0
         return min(self._next_step, self._next_guard) if self._guards else self._next_step
+
+    def _has_time_to_act(self) -> bool:
+        """Tell whether there is more to be done of what schemes have planned, and time for it before the next step."""
+        if not self._applier.underway or self._paused:
+            return False
+        return time.monotonic() + self._applier.part_s < self._next_step
 
     def tick(self, now: float) -> None:
         """Do what is to be done by `now`. Raises what a hook raises."""
-        if now >= self._next_step and not self._paused and self._monitor.running:
+        stepped = now >= self._next_step and not self._paused and self._monitor.running
+        if stepped:
             self._step(now)
+        if self._applier.underway and (stepped or self._has_time_to_act()):
+            self._applier.go_on(min(time.monotonic() + SLICE_S, self._next_step - self._applier.part_s))
         if self._guards and now >= self._next_guard:
             self._guards.look()
             self._next_guard = now + _GUARD_S
@@ -330,6 +341,7 @@ class Session:
             self._monitor.resume()
             return now + self._monitor.interval_us / 1e6
         if why and not was_paused:
+            self._applier.cut_short()
             self._monitor.pause()
         return self._next_look if why else 0.0
 

@@ -25,7 +25,7 @@ from damosd.damos.work import Work
 from damosd.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from damosd.core.attrs import Attrs
     from damosd.core.snapshot import Snapshot
@@ -169,14 +169,20 @@ class Engine:
         next_ns = min(state.watermark.next_check_ns for state in self.states)
         return any(state.watermark.active for state in self.states), (next_ns - self._metrics.now_ns()) / 1e9
 
-    def plan(self, snapshot: Snapshot, *, explain: bool = False) -> Round:
-        """Return what the schemes that are due do now. The snapshot stays as it is."""
+    def plan(self, snapshot: Snapshot, *, explain: bool = False, without: Collection[int] = ()) -> Round:
+        """Return what the schemes that are due do now. The snapshot stays as it is.
+
+        Those at the positions `without` are left out this time.
+        """
         self._passed = snapshot.passed
         plans, explanations = [], []
         due = [index for index, state in enumerate(self.states) if state.next_apply <= snapshot.passed]
         for index in due:
             state = self.states[index]
             state.next_apply = snapshot.passed + _apply_samples(state.scheme, snapshot.sample_us, snapshot.aggr_us)
+        due = [index for index in due if index not in without]
+        for index in due:
+            state = self.states[index]
             state.tried = []
             state.watermark.check(state.scheme.watermarks, self._metrics)
             if not state.asleep():

@@ -65,6 +65,11 @@ class SchemeState:
         return f"paused by its guard: {self.guard.reason}" if self.guard.phase is Phase.PAUSED else ""
 
     @property
+    def called_off(self) -> bool:
+        """Whether what it has planned already is not to be done any more."""
+        return bool(self.held) or self.guard.phase is Phase.PAUSED
+
+    @property
     def limited(self) -> bool:
         """Whether quota or guard limit what it may do."""
         return self.scheme.quota.limits or self.guard.limit(self.scheme.guarded_by) is not None

@@ -119,12 +119,17 @@ class Processes(ABC):
     def _leave_shares(self) -> None:
         shares.leave(*self._pids())
 
+    @property
+    def crowded(self) -> bool:
+        """Whether there is more than one process, so that what one of them takes keeps others waiting."""
+        return self._nr_held > 1
+
     def in_the_way(self, space: Space, *, for_all: bool = False) -> bool:
         """Tell whether others would have to wait for a target whose memory map is locked; see `PageTables.is_locked`.
 
         One that is alone is in nobody's way, unless it stays locked.
         """
-        patience_s = 0.0 if self._nr_held > 1 else ALONE_PATIENCE_S
+        patience_s = 0.0 if self.crowded else ALONE_PATIENCE_S
         return self._tables.is_locked(space, patience_s=patience_s, for_all=for_all)
 
     def finished(self) -> bool:

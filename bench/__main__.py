@@ -7,6 +7,7 @@ import sys
 
 from bench import accuracy, cost, engine, ethp, guard, injection, reclaim
 from bench.discovery import discovery
+from bench.neighbours import neighbours
 from bench.pages import aging, budget, compare, growth, kernel, pressure
 from bench.pages import cost as page_cost
 from bench.report import machine, table
@@ -24,6 +25,7 @@ _MEASUREMENTS = {
     "planning": engine.planning,
     "discovery": discovery,
     "daemon": service,
+    "neighbours": neighbours,
     "ethp": ethp.ethp,
     "injection": injection.injection,
     "pages": compare.pages,

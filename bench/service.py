@@ -4,21 +4,14 @@
 from __future__ import annotations
 
 import mmap
-import sys
-import tempfile
 import time
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.lab import scale
-from bench.lab.children import start, stop
 from bench.lab.crowd import crowd
+from bench.lab.watching import NAME, watching
 from bench.report import Row
-from damosd.control.client import Client
-from damosd.control.decode import daemon_status
-from damosd.errors import DamosdError
 from damosd.linux import process
 
 if TYPE_CHECKING:
@@ -29,17 +22,15 @@ _MEMORY, _USED = 32 << 20, 4 << 20
 _RESTLESS = 32
 """Parts in which the memory is used, more often than once in a sampling interval."""
 _GOAL = 15.0
-_NAME = "bench-crowd"
 _SETTLES_S = 15.0
-_PATIENCE_S = 60.0
-_INTERVALS = "sample_us: 50 ms, aggr_us: 1 s"
+INTERVALS = "sample_us: 50 ms, aggr_us: 1 s"
 _MONITORING = {
-    "regions": f"{{{{resolution: region, {_INTERVALS}, min_nr_regions: {{least}}, max_nr_regions: {{most}}}}}}",
+    "regions": f"{{{{resolution: region, {INTERVALS}, min_nr_regions: {{least}}, max_nr_regions: {{most}}}}}}",
     "every page, if that fits the usual overhead": "{{resolution: auto}}",
 }
 
 
-def _use_memory(parts: int) -> None:
+def use_memory(parts: int) -> None:
     """Use some memory once a second, in so many parts."""
     with mmap.mmap(-1, _MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory.madvise(mmap.MADV_NOHUGEPAGE)
@@ -51,58 +42,25 @@ def _use_memory(parts: int) -> None:
                 time.sleep(1.0 / parts)
 
 
-def _configure(root: Path, monitoring: str) -> None:
-    folder = root / "etc/damosd"
-    (folder / "schemes.d").mkdir(mode=0o755, parents=True)
-    (folder / "damosd.yaml").write_text(f"monitoring: {monitoring}\ntargets: {{crowd: {{comm: {_NAME}}}}}\n")
-    patterns = [f"{{nr_accesses: {{min: {i} %, max: {i + 60} %}}, age: {{min: {i} s}}}}" for i in range(_SCHEMES)]
-    lines = [f"  - {{name: s{i}, action: stat, access_pattern: {one}}}" for i, one in enumerate(patterns)]
-    (folder / "schemes.d/schemes.yaml").write_text("\n".join(["schemes:", *lines]))
-
-
-def _crowd_of(client: Client) -> NamedStatus:
-    return daemon_status(client.call("status")).targets[0]
-
-
-def _monitored(socket: Path, count: int) -> Client:
-    """Return a client of the daemon once that many processes are monitored."""
-    limit = time.monotonic() + _PATIENCE_S
-    while True:
-        with suppress(DamosdError):
-            client = Client(socket)
-            if len(_crowd_of(client).status.targets) == count:
-                return client
-        if time.monotonic() > limit:
-            raise TimeoutError("not all processes were monitored in time")
-        time.sleep(0.5)
-
-
 def _measure(count: int, monitoring: str, seconds: float) -> tuple[float, NamedStatus]:
     """Return what a daemon takes of one CPU, in percent, and what it tells at the end."""
-    with tempfile.TemporaryDirectory(prefix="damosd-bench-") as folder:
-        root = Path(folder)
-        root.chmod(0o755)
-        _configure(root, monitoring)
-        places: list[Any] = ["--root", root, "--state", root / "state", "--socket", root / "socket"]
-        daemon = start([sys.executable, "-m", "damosd", "daemon", *map(str, places)])
-        try:
-            with _monitored(root / "socket", count) as client:
-                time.sleep(scale.seconds(_SETTLES_S))
-                before, begun = process.cpu_ns(daemon.pid), time.monotonic()
-                time.sleep(seconds)
-                percent = (process.cpu_ns(daemon.pid) - before) / 1e7 / (time.monotonic() - begun)
-                return percent, _crowd_of(client)
-        finally:
-            stop(daemon)
+    patterns = [f"{{nr_accesses: {{min: {i} %, max: {i + 60} %}}, age: {{min: {i} s}}}}" for i in range(_SCHEMES)]
+    schemes = [f"{{name: s{i}, action: stat, access_pattern: {one}}}" for i, one in enumerate(patterns)]
+    with watching(count, monitoring, schemes) as daemon:
+        time.sleep(scale.seconds(_SETTLES_S))
+        before, begun = process.cpu_ns(daemon.pid), time.monotonic()
+        time.sleep(seconds)
+        percent = (process.cpu_ns(daemon.pid) - before) / 1e7 / (time.monotonic() - begun)
+        return percent, daemon.status()
 
 
 def service() -> list[Row]:
     """Measure a daemon with 200 processes and 20 schemes on them."""
     count = scale.count(_PROCESSES)
-    with crowd(_NAME, count, partial(_use_memory, 1)):
+    with crowd(NAME, count, partial(use_memory, 1)):
         time.sleep(5.0)
         rows = [_row(count, name, monitoring) for name, monitoring in _MONITORING.items()]
-    with crowd(_NAME, count, partial(_use_memory, _RESTLESS)):
+    with crowd(NAME, count, partial(use_memory, _RESTLESS)):
         time.sleep(5.0)
         return [*rows, _row(count, "regions, and all run in each sampling interval", _MONITORING["regions"])]
 

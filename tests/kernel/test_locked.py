@@ -93,6 +93,24 @@ def test_a_lock_is_seen(victim: Victim, another: Victim, locked: Locked) -> None
         until(lambda: not locked.is_locked(pidfd), "it is free")
 
 
+def test_a_lock_is_seen_that_is_held_now_and_then(victim: Victim, another: Victim) -> None:
+    """It is found locked at some moments, and for some time as a whole it never is."""
+    area = victim.written(64 * MIB)
+    tables = PageTables()
+    try:
+        with Pidfd(victim.pid) as pidfd, Pidfd(another.pid) as other:
+            space, others = tables.find(pidfd), tables.find(other)
+            assert not tables.is_locked(space)
+            victim.do("keep_protecting", area.start, area.size)
+            until(lambda: tables.is_locked(space), "it is locked")
+            until(lambda: not tables.is_locked(space, patience_s=1.0), "it is free")
+            assert not tables.is_locked(others)
+            victim.do("rest")
+            until(lambda: not tables.is_locked(space), "it is free")
+    finally:
+        tables.close()
+
+
 def test_rounds_go_on_for_the_others(
     victim: Victim, another: Victim, rounds_on: Callable[..., Rounds], locked: Locked
 ) -> None:

@@ -25,7 +25,8 @@ _PROCESSES, _REGIONS = 20, 100
 _SAMPLE_S = 0.05
 _SECONDS = 30.0
 _OUT_GIB, _LOCKED_GIB = 2.0, 1.0
-_PAGEOUT = "{name: out, action: pageout, access_pattern: {nr_accesses: {max: 0}, age: {min: 5 s}}}"
+_PAGEOUT = "{name: out, action: pageout, access_pattern: {nr_accesses: {max: 0}, age: {min: 5 s}}, guard: off}"
+"""While a guard pauses the only scheme, nothing is sampled."""
 _GOAL = 0.9
 """How many samples there have to be, of those that there were if all came in time."""
 

@@ -66,8 +66,8 @@ class MadeOld(NamedTuple):
 
     Of shape (number of address spaces,): `nr_ranges`, int64; `flushed`, bool, whether that flushed all translations, so
     that every later access leaves a trace; `unknown`, bool, whether there were pages outside of all mappings, which
-    then have changed; `left`, bool, whether it was left before all was done. And `refused`, int64,
-    (m, 2), the ranges that refuse.
+    then have changed; `left`, bool, whether it was left before all was done. And `refused`, int64, (m, 2), the ranges
+    that refuse.
     """
 
     nr_ranges: np.ndarray

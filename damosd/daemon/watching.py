@@ -16,7 +16,7 @@ from damosd.core.monitor import Monitor
 from damosd.core.overhead import Overhead
 from damosd.core.pages.budget import Spent, intervals_needed
 from damosd.core.pages.monitor import PageMonitor
-from damosd.errors import TargetGoneError, UsageError
+from damosd.errors import TargetBusyError, TargetGoneError, UsageError
 from damosd.linux import process
 from damosd.linux.pidfd import VACANT
 from damosd.ops.vaddr import Vaddr
@@ -156,20 +156,22 @@ class Watching:
             self._learn(self.monitor)
             if self._fits(1):
                 return False
-            self._change(Resolution.REGION, "looking at every page would take too long")
-        else:
-            if not self._fits(_AGAIN):
-                return False
-            self._change(Resolution.PAGE, "every page can be looked at")
-        return True
+            return self._change(Resolution.REGION, "looking at every page would take too long")
+        return self._fits(_AGAIN) and self._change(Resolution.PAGE, "every page can be looked at")
 
-    def _change(self, resolution: Resolution, why: str) -> None:
-        known = self.monitor.snapshot()
+    def _change(self, resolution: Resolution, why: str) -> bool:
+        """Monitor by another resolution; not now where somebody would have to be waited for."""
+        known, before = self.monitor.snapshot(), self.resolution
         self.resolution = resolution
-        self._choose_operations()
+        try:
+            self._choose_operations()
+        except TargetBusyError:
+            self.resolution = before
+            return False
         self._replace_monitor(known)
         if self._on_change:
             self._on_change(resolution, why)
+        return True
 
     def _replace_monitor(self, known: Snapshot) -> None:
         before, self.monitor = self.monitor, self._make(known)

@@ -59,7 +59,7 @@ class Processes(ABC):
             stack.callback(self._leave_shares)
             for target, pidfd in enumerate(held):
                 if there[target]:
-                    self._take(target, pidfd, _FIRST_PATIENCE_S)
+                    self._take(target, pidfd, ALONE_PATIENCE_S if pidfd is pids[target] else _FIRST_PATIENCE_S)
                 else:
                     self.dismiss(target)
             self.take_changed()

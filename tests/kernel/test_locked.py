@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from support.operations import FakeSchemes
 
 from damosd.access import accessed_bit
 from damosd.access.pagetable import PageTables
 from damosd.actions.base import CHANGING
 from damosd.core.attrs import Attrs, Resolution
+from damosd.core.monitor import Callbacks
+from damosd.core.overhead import Overhead
+from damosd.daemon import watching
 from damosd.daemon.journal import Journal
 from damosd.daemon.session import Hooks, Lasting, Session
 from damosd.daemon.undo import undo_leftovers
@@ -27,6 +31,7 @@ from damosd.errors import TargetBusyError
 from damosd.linux.pidfd import Pidfd
 from damosd.linux.smaps import HugeAdvice
 from kernel.daemons import RunningDaemon
+from kernel.joined import ATTRS
 from kernel.programs import until
 from kernel.test_ethp import advised
 from kernel.unanswered import Unanswered
@@ -199,6 +204,39 @@ def test_who_is_locked_joins_later(joined: Joined, victim: Victim, another: Vict
     locked.free()
     until(lambda: not locked.is_locked(joined.pidfds[-1]), "it is free")
     assert joined.join(victim) == 1
+
+
+def test_who_is_locked_keeps_the_resolution_as_it_is(
+    victim: Victim, another: Victim, locked: Locked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regions are begun with once nobody has to be waited for."""
+    monkeypatch.setattr(watching, "_EVERY_S", 0)
+    pids = [victim.pid, another.pid]
+    told: list[Resolution] = []
+    watch = watching.Watching(
+        pids,
+        ATTRS[Resolution.PAGE],
+        Resolution.AUTO,
+        overhead=Overhead(1, 1, 1),
+        on_change=lambda resolution, _why: told.append(resolution),
+    )
+    watch.begin(FakeSchemes(1 << 30), Callbacks())
+    watch.monitor.start()
+    try:
+        watch._overhead = Overhead(1e-9, 1, 1e-9)
+        locked.lock(victim)
+        assert not watch.reconsider()
+        assert not told
+        watch.monitor.step()
+        with Pidfd(victim.pid) as pidfd:
+            assert locked.is_locked(pidfd)
+            locked.free()
+            until(lambda: not locked.is_locked(pidfd), "it is free")
+        until(watch.reconsider, "it is changed")
+        assert told == [Resolution.REGION]
+    finally:
+        watch.monitor.stop()
+        watch.close()
 
 
 def scheme(action: Action) -> Scheme:

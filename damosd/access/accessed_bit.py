@@ -8,8 +8,7 @@ shared, `clear_refs` makes a whole process old now and then, at a cost bounded b
 
 Making old takes the lock of the process's memory map. While that is taken by one of its own threads, for example while
 it forks, a process is left as it is, so that others need not wait for it: its samples that are old stay good, the
-others count as not observed. One that is alone is waited for, unless it takes longer than ALONE_PATIENCE_S for it to
-be free for a moment.
+others count as not observed. One that is alone is waited for, unless it stays locked; see `PageTables.in_the_way`.
 
 Needs BPF, and process_madvise on the targets; see `linux.bpf` and `linux.madvise`.
 """
@@ -51,8 +50,6 @@ if TYPE_CHECKING:
 SHARED_AGING_CPU = 0.0005
 """How much of one CPU the aging of shared pages may take, per target; see `shares.fair_share`."""
 _COLD = int(Advice.COLD)  # to look it up in the enum takes longer than to use it
-ALONE_PATIENCE_S = 0.1
-"""For so long the lock of a memory map may be taken all the time before nobody waits for it any more."""
 _WARY_S = 60.0
 """For so long after a process was found locked, it is asked about once more at the last moment."""
 _NEW_PAGES = 64
@@ -227,9 +224,7 @@ class AccessedBit:
             self._targets[self._sampled[row]].wary_until = until
 
     def _is_in_the_way(self, target: _Target, *, for_all: bool = False) -> bool:
-        """Tell whether others would have to wait for a process now, or we for very long."""
-        patience_s = 0.0 if len(self._sampled) > 1 else ALONE_PATIENCE_S
-        return self._tables.is_locked(target.space, patience_s=patience_s, for_all=for_all)
+        return self._tables.in_the_way(target.space, alone=len(self._sampled) == 1, for_all=for_all)
 
     def _make_old(self) -> None:
         """Make old the pages that the run has listed, and now and then those that only clear_refs can."""

@@ -44,6 +44,9 @@ ORDER_SHIFT = np.int64(52)
 ORDER_MASK = np.int64(31)
 LEVEL_SHIFT = np.int64(60)
 
+ALONE_PATIENCE_S = 0.1
+"""For so long the lock of a memory map may be taken all the time before nobody waits for it any more."""
+ALONE_BELIEF_S = 10.0
 _OBJECT = Path(__file__).parent.parent / "bpf" / "pagetable.bpf.o"
 _WITNESSES = 8
 _MAX_GIB = 1 << 16
@@ -170,6 +173,7 @@ class PageTables:
         self._copies_at_once = copies
         self._bpf: BpfObject | None = None
         self.request = Request()
+        self._stays_locked: dict[tuple[int, int], tuple[bool, float]] = {}  # and until when that is believed
         self._load()
 
     def _load(self) -> None:
@@ -292,6 +296,23 @@ class PageTables:
                 return False
             if time.monotonic() >= end:  # without a pause: it may be free for a few microseconds only
                 return True
+
+    def in_the_way(self, space: Space, *, alone: bool, for_all: bool = False) -> bool:
+        """Tell whether others would have to wait for a process now whose memory map is locked; `for_all`: `is_locked`.
+
+        One that is `alone` is in nobody's way, unless it stays locked: whether it does is found out by looking all the
+        time for ALONE_PATIENCE_S, and then believed for ALONE_BELIEF_S, as looking takes a whole CPU.
+        """
+        if not self.is_locked(space, for_all=for_all):
+            return False
+        now, who = time.monotonic(), (space.task, space.start_boottime)
+        if not alone:
+            return True
+        if who not in self._stays_locked or now >= self._stays_locked[who][1]:
+            stays = self.is_locked(space, patience_s=ALONE_PATIENCE_S, for_all=for_all)
+            self._stays_locked = {one: known for one, known in self._stays_locked.items() if now < known[1]}
+            self._stays_locked[who] = stays, now + ALONE_BELIEF_S
+        return self._stays_locked[who][0]
 
     def _ask(self, spaces: Spaces, places: np.ndarray) -> None:
         """Say what the next run is about: int64 `places`, sorted."""

@@ -107,7 +107,7 @@ enum pageflags { PG_lru = 5, PG_head = 6 }; /* the running kernel's numbers are 
 /* Of the count in a struct rw_semaphore: a writer has it, somebody waits, somebody is to have it next. */
 #define LOCK_TAKEN 7ULL
 #define LOCK_PATIENCE_NS 10000 /* most who take it let go of it sooner */
-#define LOCK_LOOKS 1000
+#define LOCK_LOOKS 1000 /* more than there is time for: a loop has to have an end */
 
 #define GIB (1ULL << 30)
 #define CHUNK (1ULL << 21) /* what one table of level 1 maps */

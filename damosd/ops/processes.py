@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damosd.access import shares
-from damosd.access.accessed_bit import ALONE_PATIENCE_S
+from damosd.access.pagetable import ALONE_PATIENCE_S
 from damosd.errors import TargetBusyError, TargetGoneError
 from damosd.linux import maps
 from damosd.linux.pidfd import VACANT, Pidfd
@@ -59,7 +59,7 @@ class Processes(ABC):
             stack.callback(self._leave_shares)
             for target, pidfd in enumerate(held):
                 if there[target]:
-                    self._take(target, pidfd, ALONE_PATIENCE_S if pidfd is pids[target] else _FIRST_PATIENCE_S)
+                    self._begin_with(target, pidfd, ALONE_PATIENCE_S if pidfd is pids[target] else _FIRST_PATIENCE_S)
                 else:
                     self.dismiss(target)
             self.take_changed()
@@ -87,14 +87,16 @@ class Processes(ABC):
         Raises TargetGoneError, TargetRefusedError, PrivilegeError, and TargetBusyError if others would have to wait for
         it; nothing has changed then.
         """
-        self._take(target, pidfd, 0.0 if self._nr_held else ALONE_PATIENCE_S)
+        if self._tables.in_the_way(self._tables.find(pidfd), alone=not self._nr_held):
+            raise _busy(pidfd)
+        self._take(target, pidfd)
 
-    def _take(self, target: int, pidfd: Pidfd, patience_s: float) -> None:
+    def _begin_with(self, target: int, pidfd: Pidfd, patience_s: float) -> None:
         if self._tables.is_locked(self._tables.find(pidfd), patience_s=patience_s):
-            raise TargetBusyError(
-                f"process {pidfd.pid} is changing its memory map, which is locked meanwhile",
-                hint="try again; if it stays so, the process waits for a file or a disk that does not answer",
-            )
+            raise _busy(pidfd)
+        self._take(target, pidfd)
+
+    def _take(self, target: int, pidfd: Pidfd) -> None:
         text = maps.read_text(pidfd.proc)
         self._admit(target, pidfd)
         self._put(target, pidfd)
@@ -125,12 +127,8 @@ class Processes(ABC):
         return self._nr_held > 1
 
     def in_the_way(self, space: Space, *, for_all: bool = False) -> bool:
-        """Tell whether others would have to wait for a target whose memory map is locked; see `PageTables.is_locked`.
-
-        One that is alone is in nobody's way, unless it stays locked.
-        """
-        patience_s = 0.0 if self.crowded else ALONE_PATIENCE_S
-        return self._tables.is_locked(space, patience_s=patience_s, for_all=for_all)
+        """Tell whether others would have to wait for a target now; see `PageTables.in_the_way`."""
+        return self._tables.in_the_way(space, alone=not self.crowded, for_all=for_all)
 
     def finished(self) -> bool:
         """Tell whether all targets have ended, and no others may come."""
@@ -195,3 +193,10 @@ class Processes(ABC):
     def cleanup(self) -> None:
         """Let go of all targets."""
         self._held.close()
+
+
+def _busy(pidfd: Pidfd) -> TargetBusyError:
+    return TargetBusyError(
+        f"process {pidfd.pid} is changing its memory map, which is locked meanwhile",
+        hint="try again; if it stays so, the process waits for a file or a disk that does not answer",
+    )

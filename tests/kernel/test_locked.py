@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from support.operations import FakeSchemes
 
-from damosd.access import accessed_bit
+from damosd.access import pagetable
 from damosd.access.pagetable import PageTables
 from damosd.actions.base import CHANGING
 from damosd.core.attrs import Attrs, Resolution
@@ -164,7 +164,7 @@ def test_who_is_alone_is_waited_for(
     patience_s: float,
 ) -> None:
     """Nobody else is delayed, and nothing is lost; but not for ever."""
-    monkeypatch.setattr(accessed_bit, "ALONE_PATIENCE_S", patience_s)
+    monkeypatch.setattr(pagetable, "ALONE_PATIENCE_S", patience_s)
     area = victim.written(MIB)
     rounds = rounds_on((victim, area.pages))
     area.read()

@@ -16,6 +16,7 @@ from damosd.core.pages.monitor import PageMonitor
 from damosd.daemon import watching
 from damosd.daemon.watching import Watching
 from kernel.test_run import events, run
+from kernel.kdamond import spared
 from kernel.victims import MIB, Victim
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def step(watching_: Watching, seconds: float) -> None:
         watching_.monitor.step()
 
 
+@spared
 def test_auto_goes_to_regions_and_back_and_knows_what_it_knew(touched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """When looking at every page does not fit any more, and when it fits again; ages and accesses stay."""
     monkeypatch.setattr(watching, "_EVERY_S", 0)

@@ -15,8 +15,8 @@ from damosd.core.overhead import Overhead
 from damosd.core.pages.monitor import PageMonitor
 from damosd.daemon import watching
 from damosd.daemon.watching import Watching
-from kernel.test_run import events, run
 from kernel.kdamond import spared
+from kernel.test_run import events, run
 from kernel.victims import MIB, Victim
 
 if TYPE_CHECKING:
